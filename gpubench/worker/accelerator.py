@@ -5,6 +5,7 @@ memory figures, `lacks` the precisions. Another kind of device is a class here, 
 in `gpubench.telemetry.devices`. torch's build for AMD calls its devices `cuda` too; `RocmAccelerator` has the rest.
 """
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -258,7 +259,9 @@ class CudaAccelerator(Accelerator):
 
     def facts(self) -> DeviceFacts:
         properties = self._cuda.get_device_properties(self.device)
-        uuid = str(properties.uuid)
+        chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        # Of a MIG slice, older drivers name the card, and torch leaves out what tells the two apart.
+        uuid = chosen[0] if chosen[0].startswith("MIG-") else str(properties.uuid)
         extra = self._common_facts(properties) | {"compute_capability": f"{properties.major}.{properties.minor}"}
         return DeviceFacts(properties.name, uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}", extra)
 

@@ -62,7 +62,7 @@ def test_the_slow_one_of_five_agents_is_measured_again_and_named(tmp_path):
     assert all(len(record.ranks) == 2 for record in again)
 
 
-def test_every_card_of_a_machine_has_an_agent_that_sees_it_alone(tmp_path, fake_cuda):
+def test_every_card_or_slice_of_a_machine_has_an_agent_that_sees_it_alone(tmp_path, fake_cuda):
     _, stored = run(
         tmp_path,
         "--no-report",
@@ -73,10 +73,11 @@ def test_every_card_of_a_machine_has_an_agent_that_sees_it_alone(tmp_path, fake_
         "device=cuda",
         "-s",
         "measure.repeats=1",
-        **fake_cuda(FAKE_GPUS=2),
+        **fake_cuda(FAKE_GPUS=2, FAKE_MIG=1),
     )
     (record,) = stored.records
     assert record.status is Status.OK, record.reason
-    found = [(rank.node, rank.device, rank.device_uuid.removeprefix("GPU-")) for rank in record.ranks]
-    assert found == [(0, "cuda:0", UUID), (0, "cuda:1", OTHER_UUID)]
-    assert all(rank.telemetry["power_limit_w"] > 0 for rank in record.ranks)
+    found = [(rank.node, rank.device, rank.device_uuid) for rank in record.ranks]
+    assert found == [(0, "cuda:0", f"GPU-{UUID}"), (0, "cuda:1", f"MIG-{OTHER_UUID}")]
+    assert [rank.telemetry["power_limit_w"] for rank in record.ranks] == [700, 700]
+    assert [rank.telemetry.get("throttled_power_cap", 0) for rank in record.ranks] == pytest.approx([0, 1], abs=0.01)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal
 
-Cause = Literal["host", "power cap", "temperature", "link", "memory", "clock"]
+Cause = Literal["host", "other program", "power cap", "temperature", "link", "ECC", "memory", "clock"]
 
 _SHARE_MORE = 0.1
 """Share of the window throttled for one reason, in excess of the fleet's usual share, that counts as a cause."""
@@ -20,7 +20,9 @@ _POWER = ("power_cap", "power_brake")
 
 @dataclass(frozen=True)
 class CardState:
-    """Telemetry of a card while it was measured; None if not read. `throttled`: share of the window by reason."""
+    """Telemetry of a card while it was measured; None if not read. `throttled`: share of the window by reason. `ecc`: 1
+    if it is on.
+    """
 
     host: str
     sm_clock_mhz: float | None = None
@@ -29,6 +31,8 @@ class CardState:
     power_limit_w: float | None = None
     pcie_generation: float | None = None
     pcie_width: float | None = None
+    ecc: float | None = None
+    other_processes: float | None = None
     throttled: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -43,8 +47,8 @@ class Why:
 def why_slow(card: str, excess: float, states: Mapping[str, CardState], slow: Sequence[str]) -> Why:
     """Why `card` takes `excess` (a share) longer than the healthy cards: those of `states` that are not in `slow`.
 
-    The first that applies: its host (at least half, and at least two, of the host's other cards are slow too), power,
-    heat, link, memory clock, core clock. Power and heat come first because they lower the clock.
+    The first that applies: its host (at least half, and at least two, of the host's other cards are slow too), another
+    program, power, heat, link, ECC, memory clock, core clock. Power and heat come first because they lower the clock.
     """
     own = states[card]
     neighbours = [name for name, state in states.items() if state.host == own.host and name != card]
@@ -52,6 +56,8 @@ def why_slow(card: str, excess: float, states: Mapping[str, CardState], slow: Se
     if len(also) >= 2 and 2 * len(also) >= len(neighbours):
         return Why("host", f"{len(also)} of the {len(neighbours)} other cards of {own.host} are slow too")
     healthy = [state for name, state in states.items() if name not in slow]
+    if _only_here(own.other_processes, [state.other_processes for state in healthy]):
+        return Why("other program", f"other processes were on it: {own.other_processes:.0f}, on the others none")
     lower = _less(own.power_limit_w, [state.power_limit_w for state in healthy])
     if lower is not None and lower[0] >= _LIMIT_LOWER:
         return Why("power cap", f"its power limit is {own.power_limit_w:.0f} W, that of the others {lower[1]:.0f} W")
@@ -68,6 +74,8 @@ def why_slow(card: str, excess: float, states: Mapping[str, CardState], slow: Se
         lower = _less(link, links)
         if lower is not None and lower[0] > 0:
             return Why("link", f"{name}: {link:.0f}, the others {lower[1]:.0f}")
+    if _only_here(own.ecc, [state.ecc for state in healthy]):
+        return Why("ECC", "its ECC is on, that of the others off")
     for kind, clock, clocks in (
         ("memory", own.memory_clock_mhz, [state.memory_clock_mhz for state in healthy]),
         ("clock", own.sm_clock_mhz, [state.sm_clock_mhz for state in healthy]),
@@ -86,6 +94,11 @@ def _less(ours: float | None, theirs: Sequence[float | None]) -> tuple[float, fl
         return None
     usual = median(known)
     return (1 - ours / usual, usual) if usual > 0 else None
+
+
+def _only_here(ours: float | None, theirs: Sequence[float | None]) -> bool:
+    known = [value for value in theirs if value is not None]
+    return bool(ours) and bool(known) and median(known) == 0
 
 
 def _throttled(state: CardState, reasons: Sequence[str]) -> float:

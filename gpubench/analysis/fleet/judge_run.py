@@ -241,6 +241,8 @@ def _state(card: FleetCard, read: Mapping[str, Sequence[float]]) -> CardState:
         power_limit_w=usual("power_limit_w"),
         pcie_generation=usual("pcie_generation"),
         pcie_width=usual("pcie_width"),
+        ecc=usual("ecc"),
+        other_processes=usual("other_processes"),
         throttled={
             name.removeprefix(_THROTTLED): median(values)
             for name, values in read.items()

@@ -11,7 +11,7 @@ import rich_click as click
     metavar="N",
     help="The number of this node, from 0 (default: what Slurm, MPI or the pod's environment says, or any).",
 )
-@click.option("--per-card", is_flag=True, help="Serve as one node for each CUDA device, which a fleet needs.")
+@click.option("--per-card", is_flag=True, help="Serve as one node for each GPU, which a fleet needs.")
 def command(connect: str, node: int | None, *, per_card: bool) -> None:
     """Serve one run as one of its nodes, until the run ends.
 

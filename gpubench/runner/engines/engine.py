@@ -89,5 +89,7 @@ def end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
 
 
 def last_line(log: Path) -> str:
+    """The last error that a gpubench wrote; without any, the last line."""
     lines = [line.strip() for line in read_end(log, 4096)[0].splitlines() if line.strip()] if log.exists() else []
-    return lines[-1] if lines else "it wrote nothing"
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (errors or lines or ["it wrote nothing"])[-1]

@@ -33,7 +33,8 @@ from gpubench.runner.launch.worker_hosts import Host, HostKey, device_index
 from gpubench.runner.nodes.addresses import interface_of
 from gpubench.runner.nodes.connection import KEY_VARIABLE, NodeConnection, connect
 from gpubench.store.atomic_files import read_end
-from gpubench.telemetry.devices.cuda_visible import cuda_cards
+from gpubench.telemetry.devices.base import TelemetryError
+from gpubench.telemetry.devices.one_card import one_card_each
 from gpubench.telemetry.run_telemetry import TelemetrySession, open_session
 
 _TICK_S = 1.0
@@ -68,9 +69,12 @@ def serve_run(host: str, port: int, node: int | None = None, *, patience_s: floa
 
 def serve_cards(host: str, port: int, node: int | None = None, *, patience_s: float = 0.0) -> None:
     """The same with one agent for each CUDA device of this machine, which is all that the agent and its workers see.
-    Without any, with one agent. Returns when all have ended.
+    Without any, with one agent. Returns when all have ended. UsageError if the devices cannot be told apart.
     """
-    cards = cuda_cards()
+    try:
+        cards = one_card_each(os.environ)
+    except TelemetryError as error:
+        raise UsageError(str(error), hint=error.remedy) from error
     if not cards:
         serve_run(host, port, node, patience_s=patience_s)
         return
@@ -80,12 +84,7 @@ def serve_cards(host: str, port: int, node: int | None = None, *, patience_s: fl
     started = [
         subprocess.Popen(
             agent_command(address, *more),
-            env={
-                **os.environ,
-                **start_module.environment(),
-                "CUDA_VISIBLE_DEVICES": card,
-                _CARD: f"{place}/{len(cards)}",
-            },
+            env={**card, **start_module.environment(), _CARD: f"{place}/{len(cards)}"},
             stdin=subprocess.DEVNULL,
         )
         for place, card in enumerate(cards)

@@ -7,13 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-from gpubench.core.errors import WorkerError
+from gpubench.core.errors import UsageError, WorkerError
 from gpubench.core.version import __version__
 from gpubench.protocol.messages import PROTOCOL_VERSION
 from gpubench.protocol.node_messages import Goodbye, NodeHello, NodeMessage
 from gpubench.runner.engines.engine import Engine
 from gpubench.runner.launch.worker_hosts import nodes_wanted
 from gpubench.runner.nodes.connection import NodeConnection, NodeListener
+from gpubench.runner.nodes.open_files import make_room
 from gpubench.suite.model.case import Case
 
 _TICK_S = 0.2
@@ -73,7 +74,10 @@ class ClusterNode:
 
 
 class Cluster:
-    """A context manager in which the agents serve this run. Once all are connected, nothing listens any more."""
+    """A context manager in which the agents serve this run. Once all are connected, nothing listens any more.
+
+    Entering raises UsageError if this process may not open a file for each of them.
+    """
 
     def __init__(
         self, engine: Callable[[str], Engine], listener: NodeListener, num_nodes: int, wait_s: float, say: Say
@@ -86,6 +90,7 @@ class Cluster:
     def __enter__(self) -> Self:
         try:
             with self._listener:
+                make_room(len(self.nodes))
                 self._engine = self._start(self._listener.address)
                 self._gather(self._engine)
         except BaseException:
@@ -161,7 +166,11 @@ class Cluster:
             connection.close()
             self._say(f"{connection.peer} connected with the key and said nothing of use", "")
             return
-        node = self._place(hello)
+        try:
+            node = self._place(hello)
+        except UsageError as error:
+            _refuse(connection, str(error))
+            raise
         if node is None:
             _refuse(connection, "every node of the run has its agent already")
             self._say(f"an agent on {hello.host} was not needed", "")
@@ -189,6 +198,7 @@ class Cluster:
             whole.card, whole.host = 0, hello.host
             others = range(1, hello.num_cards)
             self.nodes += [ClusterNode(whole.number, card, host=hello.host) for card in others]
+            make_room(len(self.nodes))
             number = whole.number
         return next((node for node in self._missing() if (node.number, node.card) == (number, hello.card)), None)
 

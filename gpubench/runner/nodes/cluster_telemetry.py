@@ -4,7 +4,7 @@ from gpubench.protocol.node_messages import NodeWindow
 from gpubench.telemetry.window.window_figures import TelemetryWindow
 
 _METRICS = ("sm_clock_mhz", "memory_clock_mhz", "temperature_c", "throttle_share", "mean_power_w", "energy_j")
-_DETAILS = ("power_limit_w", "pcie_generation", "pcie_width")
+_DETAILS = ("power_limit_w", "pcie_generation", "pcie_width", "ecc")
 THROTTLED = "throttled_"
 """Of a name, before the reason: a share of the window."""
 
@@ -13,6 +13,8 @@ def state_of(window: NodeWindow) -> dict[str, float]:
     """What a rank's record keeps of its device: metrics, limits, and why its clocks were held down."""
     read = {name: window.metrics.get(name) for name in _METRICS} | {name: window.detail.get(name) for name in _DETAILS}
     shares = window.detail.get("throttle_share_by_reason") or {}
+    others = window.detail.get("other_processes")
+    read["other_processes"] = None if others is None else len(others)
     known = {name: float(value) for name, value in read.items() if value is not None}
     return known | {f"{THROTTLED}{reason}": float(share) for reason, share in shares.items()}
 

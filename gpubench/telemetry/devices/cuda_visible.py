@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from gpubench.telemetry.devices.base import Identity, TelemetryError
@@ -98,12 +99,30 @@ def shown(library: Library, environ: Mapping[str, str] | None = None) -> list[st
     return [card for card in cards if card in parents]
 
 
-def cuda_cards() -> list[str]:
-    """UUIDs of the cards that CUDA shows to this process; empty where the driver does not say so."""
+def cuda_cards(environ: Mapping[str, str]) -> list[str]:
+    """UUIDs of the devices among which CUDA_VISIBLE_DEVICES can choose for a program started from here: of a card that
+    is divided, its MIG slices. Empty where the driver does not say so.
+    """
     try:
-        return shown(nvml_library.load())
+        library = nvml_library.load()
+        named = [name for name in _read_variable(library, environ)[0] if name.startswith("MIG-")]
+        return named or [each for card in shown(library, environ) for each in _slices(card, library) or [card]]
     except TelemetryError:
         return []
+
+
+def _slices(card: str, library: Library) -> list[str]:
+    """UUIDs of a card's MIG slices. CUDA lists but one of them, NVML all."""
+    found = []
+    try:
+        handle = library.call("nvmlDeviceGetHandleByUUID", card)
+        for index in range(library.call("nvmlDeviceGetMaxMigDeviceCount", handle)):
+            with suppress(NvmlError):  # no slice has this number
+                mig = library.call("nvmlDeviceGetMigDeviceHandleByIndex", handle, index)
+                found.append(str(library.call("nvmlDeviceGetUUID", mig)))
+    except NvmlError:
+        return []  # a driver, or a card, that has none
+    return found
 
 
 def selected(variable: str, uuids: Sequence[str]) -> list[int | str]:

@@ -14,6 +14,7 @@ the driver's other functions answer "not supported", cuDNN has no plan for atten
 
 Environment of a program on it, all optional:
     FAKE_GPUS               cards, numbered and named as by the fake NVML (1); CUDA_VISIBLE_DEVICES chooses among them
+    FAKE_MIG                divides the last card into one MIG slice, whose power is capped
     FAKE_GPU_BYTES          memory of each (80 GiB); none is taken from the host before something is written there
     FAKE_CUDA_CAPABILITY    90 is compute capability 9.0 (90)
     FAKE_CUDA_KERNEL_NS     what a kernel takes (4,000)

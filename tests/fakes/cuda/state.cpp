@@ -60,7 +60,7 @@ static std::string uuid_of(int number) { /* as the fake NVML numbers its cards *
     return text;
 }
 
-/* The cards that CUDA_VISIBLE_DEVICES lets through: numbers or beginnings of UUIDs, up to the first that is neither. */
+/* The cards that CUDA_VISIBLE_DEVICES lets through: numbers or beginnings of UUIDs (a MIG slice has its card's), up to the first that is neither. */
 static std::vector<Device> find_devices() {
     int num_cards = (int)setting("FAKE_GPUS", 1);
     std::vector<int> numbers;
@@ -73,7 +73,7 @@ static std::vector<Device> find_devices() {
             std::string name = left.substr(0, left.find(','));
             left = left.size() > name.size() ? left.substr(name.size() + 1) : "";
             int found = -1;
-            if (name.rfind("GPU-", 0) == 0) {
+            if (name.rfind("GPU-", 0) == 0 || name.rfind("MIG-", 0) == 0) {
                 for (int i = 0; i < num_cards && found < 0; i++)
                     if (uuid_of(i).rfind(name.substr(4), 0) == 0) found = i;
             } else if (!name.empty() && name.find_first_not_of("0123456789") == std::string::npos) {

@@ -124,6 +124,9 @@ class Fake:
     ) -> None:
         self.lib.fake_set_state(device, reasons, temperature, int(limit_w * 1000), ctypes.c_ulonglong(used))
 
+    def speeds(self, *, pcie_width: int = 16, memory_mhz: int = 2619, device: int = 0) -> None:
+        self.lib.fake_set_speeds(device, pcie_width, memory_mhz)
+
     def processes(self, *pids: int, used: int = GIB, device: int = 0) -> None:
         self.lib.fake_set_processes(
             device, len(pids), (ctypes.c_int * max(1, len(pids)))(*pids), ctypes.c_ulonglong(used)

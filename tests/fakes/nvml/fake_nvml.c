@@ -15,7 +15,7 @@
 
 typedef int ret_t;
 enum { OK = 0, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, LOST = 15, VERSION_MISMATCH = 25 };
-enum { MAX_DEVICES = 8, MAX_RULES = 64, MAX_LOG = 1 << 16, MAX_PIDS = 16, REASONS = 5, MAX_SPANS = 64 };
+enum { MAX_DEVICES = 32, MAX_RULES = 64, MAX_LOG = 1 << 16, MAX_PIDS = 16, REASONS = 5, MAX_SPANS = 64 };
 
 typedef struct {
     double period, phase, window, jitter; /* jitter: how far updates stray from the beat, as a share of the period */
@@ -37,7 +37,7 @@ typedef struct device {
     span_t spans[REASONS][MAX_SPANS];
     int num_spans[REASONS];
     double clock_at, clock_before, clock_after;
-    unsigned extra_reasons, temperature, power_limit, power_default;
+    unsigned extra_reasons, temperature, power_limit, power_default, pcie_width, memory_clock;
     int num_pids, pids[MAX_PIDS];
     unsigned long long pid_memory[MAX_PIDS];
 } device_t;
@@ -213,6 +213,8 @@ int fake_add_device(const char *name, const char *uuid, const char *pci, unsigne
     d->have_fields = d->energy_call = 1;
     d->reset_at = -1;
     d->clock_before = d->clock_after = 1980;
+    d->pcie_width = 16;
+    d->memory_clock = 2619;
     d->temperature = 55;
     d->power_limit = d->power_default = 700000;
     return num_devices++;
@@ -271,6 +273,11 @@ void fake_set_state(int device, unsigned reasons, unsigned temperature, unsigned
     d->memory_used = used;
 }
 
+void fake_set_speeds(int device, unsigned pcie_width, unsigned memory_mhz) {
+    devices[device].pcie_width = pcie_width;
+    devices[device].memory_clock = memory_mhz;
+}
+
 void fake_set_processes(int device, int n, const int *pids, unsigned long long bytes) {
     devices[device].num_pids = n;
     for (int i = 0; i < n; i++) {
@@ -304,7 +311,8 @@ static unsigned long long setting(const char *name, unsigned long long otherwise
 }
 
 /* For a program that only has LD_LIBRARY_PATH: FAKE_GPUS cards (1) of FAKE_GPU_BYTES (80 GiB) that draw FAKE_NVML_WATTS,
- * and FAKE_NVML_FAIL_INIT. The fake CUDA has the same cards. */
+ * and FAKE_NVML_FAIL_INIT. The fake CUDA has the same cards. With FAKE_MIG the last card is divided into one slice, and its
+ * power is capped. */
 __attribute__((constructor)) static void from_environment(void) {
     const char *watts = getenv("FAKE_NVML_WATTS"), *fail = getenv("FAKE_NVML_FAIL_INIT");
     if (fail) fake_add_rule("nvmlInitWithFlags", -1, atoi(fail), 0, 1e18, 0, 0);
@@ -315,6 +323,13 @@ __attribute__((constructor)) static void from_environment(void) {
         snprintf(uuid, sizeof uuid, "GPU-fa4e0000-0000-4000-8000-%012d", i + 1);
         snprintf(pci, sizeof pci, "00000000:%02X:00.0", 0x41 + i);
         fake_set_trace(fake_add_device("NVIDIA Fake 100", uuid, pci, setting("FAKE_GPU_BYTES", 80ull << 30), -1), 1, t, w);
+    }
+    if (getenv("FAKE_MIG")) {
+        char uuid[96];
+        int last = num_devices - 1;
+        snprintf(uuid, sizeof uuid, "MIG-%s", devices[last].uuid + 4);
+        fake_hold(last, 0, t[0], 1e18);
+        fake_add_device("NVIDIA Fake 100 MIG 1g.80gb", uuid, "", devices[last].memory_total, last);
     }
 }
 
@@ -402,10 +417,17 @@ UNSIGNED(nvmlDeviceGetPersistenceMode, 1)
 UNSIGNED(nvmlDeviceGetComputeMode, 0)
 UNSIGNED(nvmlDeviceGetCurrPcieLinkGeneration, 5)
 UNSIGNED(nvmlDeviceGetMaxPcieLinkGeneration, 5)
-UNSIGNED(nvmlDeviceGetCurrPcieLinkWidth, 16)
+UNSIGNED(nvmlDeviceGetCurrPcieLinkWidth, d->pcie_width)
 UNSIGNED(nvmlDeviceGetMaxPcieLinkWidth, 16)
 UNSIGNED(nvmlDeviceGetPerformanceState, 0)
 UNSIGNED(nvmlDeviceIsMigDeviceHandle, d->parent != NULL)
+UNSIGNED(nvmlDeviceGetMaxMigDeviceCount, 7)
+ret_t nvmlDeviceGetMigDeviceHandleByIndex(device_t *d, unsigned index, device_t **out) {
+    ENTER(d);
+    for (int i = 0; i < num_devices; i++)
+        if (devices[i].parent == d && !index--) { *out = &devices[i]; return OK; }
+    return NOT_FOUND;
+}
 
 ret_t nvmlDeviceGetPowerManagementLimitConstraints(device_t *d, unsigned *low, unsigned *high) {
     ENTER(d);
@@ -438,7 +460,7 @@ ret_t nvmlDeviceGetPcieThroughput(device_t *d, int which, unsigned *out) { (void
 static double sm_clock(device_t *d) { return now() < d->clock_at ? d->clock_before : d->clock_after; }
 ret_t nvmlDeviceGetClockInfo(device_t *d, int type, unsigned *out) {
     ENTER(d);
-    *out = zero ? 0 : type == 2 ? 2619 : (unsigned)sm_clock(d->parent ? d->parent : d);
+    *out = zero ? 0 : type == 2 ? d->memory_clock : (unsigned)sm_clock(d->parent ? d->parent : d);
     return OK;
 }
 ret_t nvmlDeviceGetMaxClockInfo(device_t *d, int type, unsigned *out) { ENTER(d); *out = type == 2 ? 2619 : 1980; return OK; }

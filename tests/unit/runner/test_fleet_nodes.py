@@ -7,9 +7,11 @@ import time
 import pytest
 from fakes.node_agents import agent, cluster, hear, host_of, result, told
 
+from gpubench.core.errors import UsageError
 from gpubench.core.records import Failure, Parity
 from gpubench.protocol.messages import Failed, Phase, Result, Started
 from gpubench.protocol.node_messages import FromChild, NodeDone, NodeJob, NodeWindow, StopJob
+from gpubench.runner.nodes import open_files
 from gpubench.runner.nodes.fleet_pipe import FleetPipe
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Measure
@@ -83,6 +85,17 @@ def test_each_card_of_a_machine_is_a_node_of_its_own(tmp_path):
 def test_a_card_whose_agent_does_not_come_is_named():
     with cluster(card(0), num_nodes=1, wait_s=1.0) as opened:
         assert opened.said == ["node 0 (host0, card 1): it did not connect within 1 s"]
+
+
+@pytest.mark.parametrize("of", [1, 2000])
+def test_a_hard_limit_on_open_files_that_is_too_low_is_named(monkeypatch, of):
+    """Of nodes before any agent is started, of their cards when the first one says how many there are."""
+    monkeypatch.setattr(open_files.resource, "getrlimit", lambda _: (256, 1024))
+    with (
+        pytest.raises(UsageError, match=r"^2000 agents need 2100 open files, of which this process may have 1024$"),
+        cluster(card(0, of=of), num_nodes=2000 // of),
+    ):
+        pass
 
 
 def test_the_launch_has_the_figures_of_the_median_card_and_the_time_of_each(tmp_path):

@@ -11,6 +11,7 @@ from gpubench.telemetry.devices.base import Identity, TelemetryError
 from gpubench.telemetry.devices.cuda_visible import identify, parse, selected, shown
 from gpubench.telemetry.devices.nvml import NvmlBackend, library
 from gpubench.telemetry.devices.nvml.card import NvmlDevice
+from gpubench.telemetry.devices.one_card import one_card_each
 
 MIG_UUID = "aaaaaaaa-0000-4000-8000-000000000009"
 
@@ -228,6 +229,24 @@ def test_of_unlike_cards_those_are_shown_that_the_driver_names(
 def test_of_a_slice_its_card_is_shown(two_cards: Fake) -> None:
     two_cards.add_device(MIG_UUID, prefix="MIG-", name=f"{NAME} MIG 1g.10gb", memory=10 * GIB, parent=1, pci="")
     assert shown(library.load(), {"CUDA_VISIBLE_DEVICES": f"MIG-{MIG_UUID}"}) == [f"GPU-{OTHER_UUID}"]
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [
+        (None, [f"GPU-{UUID}", f"MIG-{MIG_UUID}", f"MIG-{THIRD_UUID}"]),
+        ("1", [f"MIG-{MIG_UUID}", f"MIG-{THIRD_UUID}"]),
+        (f"MIG-{THIRD_UUID}", [f"MIG-{THIRD_UUID}"]),
+        ("", []),
+    ],
+)
+def test_the_slices_of_a_divided_card_are_cards_of_a_fleet(
+    two_cards: Fake, visible: str | None, expected: list[str]
+) -> None:
+    for uuid in (MIG_UUID, THIRD_UUID):
+        two_cards.add_device(uuid, prefix="MIG-", name=f"{NAME} MIG 1g.10gb", memory=10 * GIB, parent=1, pci="")
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in one_card_each(environ)] == expected
 
 
 def test_unlike_cards_without_a_fixed_order_are_not_guessed(two_cards: Fake) -> None:

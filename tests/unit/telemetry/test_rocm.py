@@ -6,6 +6,7 @@ import pytest
 from fakes.amdsmi_module import MIB, FakeAmdSmi, card
 
 from gpubench.telemetry.devices.base import Identity, TelemetryError
+from gpubench.telemetry.devices.one_card import one_card_each
 from gpubench.telemetry.devices.open_backend import open_backend
 from gpubench.telemetry.devices.rocm import RocmBackend, open_rocm
 from gpubench.telemetry.monitor import Monitor
@@ -327,3 +328,20 @@ def test_a_monitor_reads_an_amd_device_by_its_number(smi, monkeypatch):
     with Monitor(device=1, schedule=Schedule()) as monitor:
         assert monitor.available
         assert monitor.uuid == "GPU-8d04fc29038c01f1"
+
+
+def test_each_amd_card_of_a_fleet_is_shown_alone_by_its_uuid(smi):
+    environ = {"ROCR_VISIBLE_DEVICES": "1,0", "HIP_VISIBLE_DEVICES": "0,1", "HOME": "/"}
+    assert one_card_each(environ) == [
+        {"ROCR_VISIBLE_DEVICES": "GPU-8d04fc29038c01f1", "HOME": "/"},
+        {"ROCR_VISIBLE_DEVICES": "GPU-8d04fc29038c01f0", "HOME": "/"},
+    ]
+    for alone in one_card_each(environ):
+        assert open_rocm().identify(0, alone).uuid == alone["ROCR_VISIBLE_DEVICES"]
+
+
+@pytest.mark.parametrize("serial", ["0x8D04FC29038C01F0", "N/A"])
+def test_amd_cards_without_uuids_of_their_own_are_no_fleet(smi, serial):
+    smi.cards[1]["gpu_asic_info"]["asic_serial"] = serial
+    with pytest.raises(TelemetryError, match=r"cannot be told apart, which a fleet needs: GPU-8d04fc29038c01f0, "):
+        one_card_each({})

@@ -1,5 +1,8 @@
 """The measurement of agents, with a few of them. Its table is in docs/scaling.md."""
 
+import resource
+from pathlib import Path
+
 from gpubench.tools.selfcheck.measure_agents import COST_HEADER, cost_row, measure_agents
 
 
@@ -9,3 +12,13 @@ def test_every_agent_is_counted_and_none_stays():
     assert cost.received_bytes > 10_000
     assert cost.record_bytes > 100
     assert cost_row(cost).count("|") == COST_HEADER.splitlines()[0].count("|")
+
+
+def test_a_soft_limit_on_open_files_is_no_limit_on_agents():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = len(list(Path("/proc/self/fd").iterdir())) + 20
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+    try:
+        assert measure_agents(40).files >= 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -187,6 +187,11 @@ def test_an_amd_device_is_named_by_its_architecture_and_serial_number():
     assert extra == {"total_bytes": 2**37, "num_multiprocessors": 304, "pci": None, "architecture": "gfx942"}
 
 
+def test_a_mig_slice_is_named_as_it_was_chosen(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-aaaa,MIG-bbbb")  # of which CUDA shows the first
+    assert gpu("cuda", _torch(uuid="fa4e0000-0000-4000-8000-000000000001")).facts().uuid == "MIG-aaaa"
+
+
 def test_an_allocator_is_limited_by_its_share_of_the_device():
     torch = _torch()
     gpu("cuda:1", torch).memory.limit(25)

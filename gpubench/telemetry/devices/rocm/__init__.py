@@ -58,16 +58,21 @@ class RocmBackend(Backend):
         if ":" in text and not text.startswith("cuda"):
             return Identity(pci=text)
         number = text.removeprefix("cuda").removeprefix(":") or "0"
+        visible = self.visible(environ)
+        if not number.isdecimal() or int(number) >= len(visible):
+            remedy = "Look at ROCR_VISIBLE_DEVICES and HIP_VISIBLE_DEVICES."
+            raise TelemetryError(f"HIP has no device {text}: {len(visible)} visible", remedy=remedy)
+        return visible[int(number)]
+
+    def visible(self, environ: Mapping[str, str]) -> list[Identity]:
+        """The devices that the variables leave, in HIP's order. TelemetryError if the driver does not answer."""
         visible = bounded(self._in_hip_order, _TIMEOUT_S, what="amdsmi")
         second = "HIP_VISIBLE_DEVICES" if "HIP_VISIBLE_DEVICES" in environ else "CUDA_VISIBLE_DEVICES"
         for variable in ("ROCR_VISIBLE_DEVICES", second):
             if variable in environ:
                 chosen = selected(environ[variable], [each.uuid or "" for each in visible])
                 visible = [visible[place] for place in chosen if isinstance(place, int)]
-        if not number.isdecimal() or int(number) >= len(visible):
-            remedy = "Look at ROCR_VISIBLE_DEVICES and HIP_VISIBLE_DEVICES."
-            raise TelemetryError(f"HIP has no device {text}: {len(visible)} visible", remedy=remedy)
-        return visible[int(number)]
+        return visible
 
     def _in_hip_order(self) -> list[Identity]:
         found = []

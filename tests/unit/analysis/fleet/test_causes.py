@@ -11,6 +11,8 @@ USUAL = {
     "power_limit_w": 700.0,
     "pcie_generation": 5.0,
     "pcie_width": 16.0,
+    "ecc": 0.0,
+    "other_processes": 0.0,
 }
 
 
@@ -27,6 +29,8 @@ def states(**odd):
         ({"throttled": {"hw_thermal": 0.4}, "temperature_c": 91.0, "sm_clock_mhz": 1500.0}, "temperature", "91 °C"),
         ({"pcie_width": 8.0}, "link", "8, the others 16"),
         ({"pcie_generation": 4.0}, "link", "4, the others 5"),
+        ({"ecc": 1.0, "memory_clock_mhz": 2500.0}, "ECC", "its ECC is on"),
+        ({"other_processes": 2.0, "power_limit_w": 600.0}, "other program", "on it: 2,"),
         ({"memory_clock_mhz": 2500.0}, "memory", "2500 MHz"),
         ({"sm_clock_mhz": 1900.0}, "clock", "1900 MHz"),
         ({}, None, "unknown"),

@@ -1,0 +1,36 @@
+"""Environments in which a program sees one card of this machine, and no other."""
+
+from collections.abc import Mapping
+
+from gpubench.telemetry.devices.base import TelemetryError
+from gpubench.telemetry.devices.cuda_visible import cuda_cards
+from gpubench.telemetry.devices.rocm import RocmBackend, open_rocm
+
+_COUNTED = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
+"""Variables that number what ROCR_VISIBLE_DEVICES has left."""
+
+
+def one_card_each(environ: Mapping[str, str]) -> list[dict[str, str]]:
+    """`environ` once for each device that it shows, changed to show it alone: a card or MIG slice of NVIDIA's, else a
+    card of AMD's. Devices are named by UUID. Empty if there are none.
+
+    TelemetryError if AMD's have no UUIDs of their own.
+    """
+    nvidia = cuda_cards(environ)
+    if nvidia:
+        return [{**environ, "CUDA_VISIBLE_DEVICES": uuid} for uuid in nvidia]
+    backend = open_rocm()
+    if not isinstance(backend, RocmBackend):
+        return []
+    try:
+        amd = [str(each.uuid) for each in backend.visible(environ)]
+    finally:
+        backend.close()
+    if len(set(amd)) < len(amd) or not all(uuid.startswith("GPU-") for uuid in amd):
+        raise TelemetryError(
+            f"these AMD GPUs cannot be told apart, which a fleet needs: {', '.join(amd)}",
+            remedy="Partitions of one GPU share its UUID: set its compute partition to SPX. A GPU without a serial "
+            "number has none.",
+        )
+    rest = {name: value for name, value in environ.items() if name not in _COUNTED}
+    return [{**rest, "ROCR_VISIBLE_DEVICES": uuid} for uuid in amd]
