@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -245,6 +245,9 @@ def _side(words: Sequence[str], runs: Sequence[ProgramFigures]) -> dict[str, Any
 
 def _figures(found: ProgramSummary) -> dict[str, Any]:
     return {
-        "metrics": {name: each.model_dump(exclude_none=True) for name, each in found.metrics.items()},
+        "metrics": {
+            name: {key: value for key, value in asdict(each).items() if value is not None}
+            for name, each in found.metrics.items()
+        },
         "absent": found.absent,
     }

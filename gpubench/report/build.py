@@ -2,7 +2,7 @@
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
 from gpubench.analysis.summary.run_summary import RunSummary
@@ -100,12 +100,18 @@ def _guarded(extension: Extension) -> Topic:
     return section
 
 
+def sections_of(view: View, only: Collection[str] | None = None) -> Iterator[Section]:
+    """The sections of a run that have something to show, each made when it is asked for."""
+    asked = _OF_FLEETS if view.summary.fleet is not None and only is None else only
+    made = (topic(view) for topic in sections(asked))
+    return (section for section in made if section is not None and not section.empty)
+
+
 def build_report(view: View, *, pages: bool = True, only: Collection[str] | None = None) -> ReportModel:
     """The report of one run; `pages=False` leaves out single cases, `only` limits the sections."""
     summary = view.summary
     subject = str(summary.info.suite.get("description") or f"run {summary.info.run}").strip().rstrip(".")
-    asked = _OF_FLEETS if summary.fleet is not None and only is None else only
-    made = [section for topic in sections(asked) if (section := topic(view)) is not None and not section.empty]
+    made = list(sections_of(view, only))
     found = any(entry.speed is not None for entry in summary.cases)
     made = [replace(each, folded=True) if _is_detail(each, found=found) else each for each in made]
     model = ReportModel(

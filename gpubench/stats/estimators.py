@@ -114,7 +114,7 @@ def mean_location(values: Sequence[float]) -> Location:
     num = len(values)
     _cut(num, 0.0)
     mean = math.fsum(values) / num
-    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (num - 1))
+    spread = math.sqrt(math.fsum([(value - mean) ** 2 for value in values]) / (num - 1))
     return Location(mean, spread / math.sqrt(num), num - 1)
 
 

@@ -87,14 +87,16 @@ def spent(*arguments: str, store: Path) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    ("command", "most_mb", "most_times"), [("show", 330, 8), ("report", 450, 6)], ids=["show", "report"]
+    ("command", "most_mb", "most_times"),
+    [(("show",), 330, 8), (("show", "--all"), 400, 25), (("show", "--json"), 400, 25), (("report",), 450, 6)],
+    ids=["show", "all", "json", "report"],
 )
 def test_ten_thousand_cases_are_read_in_bounded_memory(
-    store: Path, benchmark, command: str, most_mb: float, most_times: float
+    store: Path, benchmark, command: tuple[str, ...], most_mb: float, most_times: float
 ) -> None:
     """In time that is a small multiple of what 149 cases take, most of which is the start."""
-    few_s, _ = spent(command, "few", store=store)
-    many_s, many_mb = benchmark.pedantic(lambda: spent(command, "thousands", store=store), rounds=1)
+    few_s, _ = spent(*command, "few", store=store)
+    many_s, many_mb = benchmark.pedantic(lambda: spent(*command, "thousands", store=store), rounds=1)
     benchmark.extra_info.update(cpu_s=many_s, most_mb=many_mb, times=many_s / few_s)
     assert many_mb < most_mb
     assert many_s / few_s < most_times

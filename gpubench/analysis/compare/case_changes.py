@@ -54,7 +54,7 @@ class MetricChange:
         if better is None or self.change is None or better == "lower":
             return None if better is None else self.change
         low, high = (None if end is None else -end for end in (self.change.high, self.change.low))
-        return self.change.model_copy(update={"value": -self.change.value, "low": low, "high": high})
+        return replace(self.change, value=-self.change.value, low=low, high=high)
 
 
 @dataclass(frozen=True)

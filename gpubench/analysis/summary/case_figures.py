@@ -3,11 +3,12 @@ full.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from gpubench.analysis.summary.launch_estimates import estimate
 from gpubench.core.metrics import METRICS
-from gpubench.core.records import Estimate, Record, share_names
+from gpubench.core.records import Estimate, Record
 
 NO_PEAK = "no peak was measured on this device at this precision (suite roofline measures it)"
 
@@ -53,10 +54,14 @@ class CaseFigures(Mapping[str, Estimate]):
         return Reasons(self, self._launches)
 
     @property
+    def recorded(self) -> Iterator[str]:
+        """Metrics that may have a figure, some more than once; no other has one."""
+        return chain(_DERIVED, _MAY_BE_IMPLIED, *(record.metrics for record in self._launches))
+
+    @property
     def mentioned(self) -> Iterator[str]:
-        """Metrics that may have a figure or a reason, some more than once; all others have neither."""
-        own = (names for record in self._launches for names in (record.metrics, record.absent))
-        return chain(_DERIVED, _MAY_BE_IMPLIED, *own)
+        """The same, and metrics that may have a reason; all others have neither."""
+        return chain(self.recorded, *(record.absent for record in self._launches))
 
     def why_absent(self, name: str) -> str | None:
         """Why a metric has no figure; None if it has one, or no reason is known."""
@@ -97,10 +102,7 @@ class CaseFigures(Mapping[str, Estimate]):
         if name == "scaling_efficiency":
             return self.scaling if isinstance(self.scaling, Estimate) else None
         if name not in self._found:
-            found = self._derived(name) if name in _DERIVED else self._of_launches(name)
-            if found is not None:
-                share_names(found)
-            self._found[name] = found
+            self._found[name] = self._derived(name) if name in _DERIVED else self._of_launches(name)
         return self._found[name]
 
     def _derived(self, name: str) -> Estimate | None:
@@ -123,11 +125,11 @@ class CaseFigures(Mapping[str, Estimate]):
     def _of_launches(self, name: str) -> Estimate | None:
         if name not in METRICS or (self._wanted is not None and name not in self._wanted):
             return None
-        values = [
-            value
-            for record in self._launches
-            if (value := launch_value(record, name)) is not None and is_figure(name, value)
-        ]
+        if name in _MAY_BE_IMPLIED:
+            found = [launch_value(record, name) for record in self._launches]
+        else:
+            found = [record.metrics.get(name) for record in self._launches]
+        values = [value for value in found if value is not None and is_figure(name, value)]
         if not values or (name in _TAILS and len(values) < len(self._launches)):
             return None  # a tail of only some launches does not match a median of all
         return estimate(values, METRICS[name], by_data=self._by_data)
@@ -217,10 +219,10 @@ def mfu(achieved: Estimate | None, measured_peak_flops: float | None) -> Estimat
 def inverse(estimate: Estimate, unit: str) -> Estimate:
     """1 over a positive estimate: its ends change places."""
     low, high = (1 / end if end else None for end in (estimate.high, estimate.low))
-    return estimate.model_copy(update={"value": 1 / estimate.value, "low": low, "high": high, "unit": unit})
+    return replace(estimate, value=1 / estimate.value, low=low, high=high, unit=unit)
 
 
 def scaled(estimate: Estimate, factor: float, unit: str) -> Estimate:
     """The estimate in another unit, by an exact positive factor."""
     low, high = (None if end is None else end * factor for end in (estimate.low, estimate.high))
-    return estimate.model_copy(update={"value": estimate.value * factor, "low": low, "high": high, "unit": unit})
+    return replace(estimate, value=estimate.value * factor, low=low, high=high, unit=unit)

@@ -24,7 +24,7 @@ def estimate(values: Sequence[float], spec: MetricSpec, *, by_data: bool = False
     """
     if not values:
         raise ValueError(f"no launch has a value of {spec.name}")
-    if not all(math.isfinite(value) for value in values):
+    if not all(map(math.isfinite, values)):
         raise ValueError(f"a value of {spec.name} is not finite")
     confidence = launch_looks.CONFIDENCE if by_data else CONFIDENCE
     if spec.summarise == "max":

@@ -1,7 +1,9 @@
 """Tables of a run for pandas."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.metrics import METRICS
 from gpubench.suite.model.case import Case
@@ -11,7 +13,8 @@ if TYPE_CHECKING:
 
 SETTINGS = tuple(Case.model_fields)
 _OF_CASE = ("index", "case", "kind", "label", *SETTINGS, "status", "reason", "validity", "correctness")
-COLUMNS = (*_OF_CASE, "metric", "value", "low", "high", "n", "unit")
+_FIGURE = ("metric", "value", "low", "high", "n", "unit")
+COLUMNS = (*_OF_CASE, *_FIGURE)
 
 
 def wide_frame(run: RunSummary) -> "pd.DataFrame":
@@ -34,20 +37,49 @@ def frame(run: RunSummary) -> "pd.DataFrame":
 
     A case without figures has one row with `metric` and `value` missing, so that a group-by loses no case.
     """
+    return with_figures(case_frame(run), cases_of(run))
+
+
+def cases_of(run: RunSummary) -> tuple[CaseSummary, ...]:
+    """Measured cases and quality entries, in the order of the rows."""
+    return (*run.cases, *(entry.summary for entry in run.quality))
+
+
+def case_frame(run: RunSummary) -> "pd.DataFrame":
+    """One row per case, without figures. The types of its columns follow from the values of the whole run."""
     import pandas as pd
 
-    rows: list[dict[str, Any]] = []
-    for case in (*run.cases, *(entry.summary for entry in run.quality)):
-        settings = {name: _cell(value) for name, value in case.settings.items()}
-        common = {"index": case.planned.index, "case": case.case_id, "kind": case.kind, "label": case.label, **settings}
-        common |= {"status": case.status.value, "reason": case.reason}
-        common |= {"validity": case.validity.value, "correctness": case.correctness}
-        figures = [
-            {"metric": name, "unit": METRICS[name].unit, **found.model_dump(include={"value", "low", "high", "n"})}
-            for name, found in case.metrics.items()
+    rows = [
+        {
+            "index": case.planned.index,
+            "case": case.case_id,
+            "kind": case.kind,
+            "label": case.label,
+            **{name: _cell(value) for name, value in case.settings.items()},
+            "status": case.status.value,
+            "reason": case.reason,
+            "validity": case.validity.value,
+            "correctness": case.correctness,
+        }
+        for case in cases_of(run)
+    ]
+    return pd.DataFrame(rows, columns=list(_OF_CASE))
+
+
+def with_figures(rows: "pd.DataFrame", cases: Sequence[CaseSummary]) -> "pd.DataFrame":
+    """The long table of these rows of `case_frame`: each repeated for every figure of its case."""
+    import pandas as pd
+
+    figures: list[tuple[Any, ...]] = []
+    at: list[int] = []
+    for number, case in enumerate(cases):
+        found = [
+            (name, each.value, each.low, each.high, each.n, METRICS[name].unit) for name, each in case.metrics.items()
         ]
-        rows += [{**common, **figure} for figure in figures or [{}]]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+        figures += found or [(None,) * len(_FIGURE)]
+        at += [number] * max(1, len(found))
+    table = pd.DataFrame(figures, columns=list(_FIGURE))
+    table = pd.concat([rows.iloc[at].reset_index(drop=True), table], axis="columns")
     return table.astype({"n": "Int64", "value": "float64", "low": "float64", "high": "float64"})
 
 

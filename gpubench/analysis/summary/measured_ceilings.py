@@ -1,8 +1,10 @@
 """Ceilings: the highest arithmetic and bandwidth measured on a device, never a number from a datasheet."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from pydantic import TypeAdapter
 
 from gpubench.core.anonymity import anonymise
 from gpubench.core.findings import Validity
@@ -218,7 +220,7 @@ def to_facts(ceiling: Ceiling) -> dict[str, Any]:
     plain = ("quantity", "precision", "label", "run", "measured", "suspect", *_POWER_STATE)
     named = {name: getattr(ceiling, name) for name in plain}
     device = {"device_name": ceiling.device.name, "threads": ceiling.device.threads}
-    value = ceiling.value.model_dump(mode="json")
+    value = asdict(ceiling.value)
     return {**named, **device, "value": value, "conditions": dict(ceiling.conditions)}
 
 
@@ -231,7 +233,7 @@ def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
             quantity=facts["quantity"],
             precision=facts["precision"],
             device=CeilingDevice(key, facts["device_name"], facts["threads"]),
-            value=Estimate.model_validate(facts["value"]),
+            value=TypeAdapter(Estimate).validate_python(facts["value"]),
             label=facts["label"],
             run=facts["run"],
             measured=facts["measured"],

@@ -1,6 +1,7 @@
 """The figures of a program over its runs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gpubench.analysis.summary.launch_estimates import estimate
@@ -69,5 +70,5 @@ def _summary(metrics: Sequence[Mapping[str, float | None]], absent: Sequence[Map
             continue
         spec = PROGRAM_METRICS.get(name) or METRICS[name]
         made = estimate(known, spec)
-        found[name] = made if made.n >= _LEAST_FOR_INTERVAL else made.model_copy(update={"low": None, "high": None})
+        found[name] = made if made.n >= _LEAST_FOR_INTERVAL else replace(made, low=None, high=None)
     return ProgramSummary(found, why)

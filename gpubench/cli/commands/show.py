@@ -10,6 +10,8 @@ from gpubench.cli.print_errors import say
 from gpubench.cli.shared_options import complete_runs, json_option, price_of, price_option, store_option, wide_option
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gpubench.analysis.summary.case_summary import CaseSummary
     from gpubench.analysis.summary.run_summary import RunSummary
     from gpubench.store.run_info import RunInfo
@@ -77,7 +79,7 @@ def command(
     stored = open_run(reference, store)
     hourly = price_of(price, stored.info.environment)
     if as_json or as_csv:
-        sys.stdout.write(_exported(stored, case, hourly, as_json=as_json))
+        sys.stdout.writelines(_exported(stored, case, hourly, as_json=as_json))
         return
     summary = summarise_run(stored, price_per_hour=hourly)
     chosen = None if case is None else pick_case(summary, case)
@@ -87,22 +89,18 @@ def command(
         _print_run(summary, stored, shown_name(stored.folder, store), everything=everything, wide=wide)
 
 
-def _exported(stored: "Run", case: str | None, price: float | None, *, as_json: bool) -> str:
+def _exported(stored: "Run", case: str | None, price: float | None, *, as_json: bool) -> "Iterator[str]":
     """The document or the long table of a run, or of one of its cases; arms are kept apart."""
     from gpubench.cli.open_run import pick_case
-    from gpubench.report.render.csv_text import safe_table
-    from gpubench.report.render.json_document import sides_document, to_json
+    from gpubench.report.render.json_document import sides_text
     from gpubench.report.sinks.exported_run import ExportedRun, summarise_sides
-    from gpubench.report.sinks.table_files import long_table
+    from gpubench.report.sinks.table_files import csv_parts
 
     sides = summarise_sides(stored, price_per_hour=price)
     index = None if case is None else pick_case(next(iter(sides.values())), case).planned.index
     if as_json:
-        document = sides_document(sides, folder=str(stored.folder))
-        document["cases"] = [each for each in document["cases"] if index in (None, each["index"])]
-        return to_json(document)
-    table = long_table(ExportedRun(stored, sides))
-    return safe_table(table if index is None else table[table["index"] == index]).to_csv(index=False)
+        return sides_text(sides, folder=str(stored.folder), case=index)
+    return csv_parts(ExportedRun(stored, sides), index)
 
 
 def _print_case(chosen: "CaseSummary", info: "RunInfo", folder: Path, *, wide: bool) -> None:
@@ -132,7 +130,7 @@ def _log(chosen: "CaseSummary", folder: Path) -> str:
 def _print_run(summary: "RunSummary", stored: "Run", name: str, *, everything: bool, wide: bool) -> None:
     from gpubench.cli.screens.final_screen import result_writer
     from gpubench.profile.figures.summary_model import stored_profiles
-    from gpubench.report.build import build_report
+    from gpubench.report.build import build_report, sections_of
     from gpubench.report.view.run_view import View
 
     view = View(
@@ -143,7 +141,10 @@ def _print_run(summary: "RunSummary", stored: "Run", name: str, *, everything: b
         most_listed=None if everything else _MOST_LISTED,
         list_skipped=everything,
     )
-    model = build_report(view, pages=False, only=None if everything else SECTIONS)
-    result_writer(wide=wide).report(model)
+    writer = result_writer(wide=wide)
+    writer.report(build_report(view, pages=False, only=()))
+    # Written as they are made: together, the tables of ten thousand cases take more memory than their figures.
+    for section in sections_of(view, None if everything else SECTIONS):
+        writer.section(section)
     for notice in stored.dropped:
         say(f"note: {notice}")

@@ -1,6 +1,7 @@
 """The output of `gpubench bisect`: a line per judgement, and the commit found."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -115,4 +116,4 @@ def bisection_document(state: StoredBisection, folder: Path, *, stopped: str | N
 
 
 def _change(judgement: Judgement | None) -> dict[str, Any] | None:
-    return None if judgement is None or judgement.change is None else judgement.change.model_dump(mode="json")
+    return None if judgement is None or judgement.change is None else asdict(judgement.change)

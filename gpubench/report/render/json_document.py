@@ -7,7 +7,7 @@ There is no NaN: a number that is not finite is null.
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gpubench.analysis.fleet.judge_run import Fleet, FleetCard
@@ -28,8 +28,17 @@ DOCUMENT_SCHEMA = 1
 
 def run_document(summary: RunSummary, *, folder: str | None = None) -> dict[str, Any]:
     """The document of a run, measured cases and quality entries in the order of the plan."""
-    info = summary.info
+    return {**_run_document(summary, folder), "cases": list(_case_documents(summary))}
+
+
+def _case_documents(summary: RunSummary) -> Iterator[dict[str, Any]]:
     everything = [*summary.cases, *(quality.summary for quality in summary.quality)]
+    return (_finite(case_document(entry)) for entry in sorted(everything, key=lambda entry: entry.planned.index))
+
+
+def _run_document(summary: RunSummary, folder: str | None) -> dict[str, Any]:
+    """The document without cases."""
+    info = summary.info
     decision, fleet = Decision(summary), summary.fleet
     document: dict[str, Any] = {
         "schema": DOCUMENT_SCHEMA,
@@ -57,7 +66,7 @@ def run_document(summary: RunSummary, *, folder: str | None = None) -> dict[str,
         "environment": info.environment,
         **({} if summary.price_per_hour is None else {"price_per_hour": summary.price_per_hour}),
         "contests": [_contest_document(each, decision) for each in summary.contests],
-        "cases": [case_document(entry) for entry in sorted(everything, key=lambda entry: entry.planned.index)],
+        "cases": [],
     }
     if fleet is not None:
         document["fleet"] = _fleet_document(fleet)
@@ -65,15 +74,35 @@ def run_document(summary: RunSummary, *, folder: str | None = None) -> dict[str,
     return cleaned
 
 
-def sides_document(sides: Mapping[str, RunSummary], *, folder: str | None = None) -> dict[str, Any]:
-    """The document of a run by the summaries of its arms: each case, effect and advice names its arm, and each line of
-    the headline begins with it. That of a run without arms, under the empty name, is `run_document`.
+def sides_text(sides: Mapping[str, RunSummary], *, folder: str | None = None, case: int | None = None) -> Iterator[str]:
+    """The document of a run by the summaries of its arms, in parts, because ten thousand cases take a gigabyte at once.
+
+    Each case, effect and advice names its arm, and each line of the headline begins with it. That of a run without
+    arms, under the empty name, is `run_document`. `case` limits the cases to the one with this number.
     """
-    of_arms = {arm: run_document(summary, folder=folder) for arm, summary in sides.items()}
+    document = _sides_document(sides, folder)
+    cases = (
+        {"arm": arm, **each} if arm else each
+        for arm, summary in sides.items()
+        for each in _case_documents(summary)
+        if case in (None, each["index"])
+    )
+    head, _, tail = to_json(document).partition('\n  "cases": []')
+    yield f'{head}\n  "cases": ['
+    end = "]"
+    for number, each in enumerate(cases):
+        yield "," * (number > 0) + f"\n{json_text(each, indent=2)}".replace("\n", "\n    ")
+        end = "\n  ]"
+    yield end + tail
+
+
+def _sides_document(sides: Mapping[str, RunSummary], folder: str | None) -> dict[str, Any]:
+    """Without cases."""
+    of_arms = {arm: _run_document(summary, folder) for arm, summary in sides.items()}
     document = dict(next(iter(of_arms.values())))
     if "" in of_arms:
         return document
-    for part in ("effects", "advice", "cases"):
+    for part in ("effects", "advice"):
         document[part] = [{"arm": arm, **each} for arm, found in of_arms.items() for each in found[part]]
     document["headline"] = [f"{arm}: {said}" for arm, found in of_arms.items() for said in found["headline"]]
     counts = Counter[str]()

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
-from gpubench.analysis.summary.long_table import SETTINGS, frame
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.long_table import SETTINGS, case_frame, cases_of, with_figures
 from gpubench.report.render.csv_text import safe_table
 from gpubench.report.sinks.exported_run import ExportedRun
 from gpubench.store.atomic_files import write_output
@@ -17,19 +18,43 @@ if TYPE_CHECKING:
 _TYPES = {bool: "boolean", int: "Int64", float: "float64"}
 
 
+_CASES_AT_ONCE = 500
+
+
 def long_table(run: ExportedRun) -> "pd.DataFrame":
     """The table of `gpubench show --csv`; for a run with arms with a column `arm`, and the rows of one arm after the
     other.
     """
+    return with_figures(_rows(run), _cases(run))
+
+
+def csv_parts(run: ExportedRun, index: int | None = None) -> Iterator[str]:
+    """The same as CSV, some cases at a time: the whole table of ten thousand cases takes a gigabyte. `index` limits it
+    to the case with this number.
+    """
+    rows, cases = _rows(run), _cases(run)
+    if index is not None:
+        kept = [at for at, case in enumerate(cases) if case.planned.index == index]
+        rows, cases = rows.iloc[kept], [cases[at] for at in kept]
+    for start in range(0, max(1, len(cases)), _CASES_AT_ONCE):
+        part = slice(start, start + _CASES_AT_ONCE)
+        yield safe_table(with_figures(rows.iloc[part], cases[part])).to_csv(index=False, header=start == 0)
+
+
+def _rows(run: ExportedRun) -> "pd.DataFrame":
     import pandas as pd
 
     tables = []
     for arm, summary in run.sides.items():
-        table = frame(summary)
+        table = case_frame(summary)
         if arm:
             table.insert(0, "arm", arm)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
+
+
+def _cases(run: ExportedRun) -> list[CaseSummary]:
+    return [case for summary in run.sides.values() for case in cases_of(summary)]
 
 
 def typed_table(run: ExportedRun) -> "pd.DataFrame":
@@ -47,7 +72,7 @@ def typed_table(run: ExportedRun) -> "pd.DataFrame":
 
 def write_csv(run: ExportedRun, path: str) -> str:
     """Writes the table as CSV and returns its path. StoreError if it cannot be written."""
-    write_output(Path(path), safe_table(long_table(run)).to_csv(index=False))
+    write_output(Path(path), "".join(csv_parts(run)))
     return path
 
 

@@ -55,7 +55,8 @@ def cases_table(view: View) -> Table:
         {"throughput", "step_time_s"} if timings == {"latency"} else set() if "latency" in timings else {"latency_s"}
     )
     names = [name for name in (*_METRICS, *METRICS.added) if name not in unused]
-    names = [name for name in names if name in ("throughput", "latency_s") or metrics_present(entries, [name])]
+    known = {"throughput", "latency_s", *metrics_present(entries, names)}
+    names = [name for name in names if name in known]
     notes = (MARKS, *absent_notes(entries, ("mean_power_w", "energy_per_sample_j")))
     shown = entries[: view.most_listed]
     if len(shown) < len(entries):

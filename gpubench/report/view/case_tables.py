@@ -29,16 +29,18 @@ MARKS = line("! weakened by a finding; - no valid figure; ? output not verified"
 def metrics_present(summaries: Iterable[CaseSummary], names: Sequence[str]) -> tuple[str, ...]:
     """The metrics of `names` for which some case has a figure."""
     everything = list(summaries)
-    return tuple(name for name in names if any(_has(entry, name) for entry in everything))
+    recorded = {MEMORY, *chain.from_iterable(entry.metrics.recorded for entry in everything)}
+    return tuple(name for name in names if name in recorded and any(_has(entry, name) for entry in everything))
 
 
 def absent_notes(summaries: Iterable[CaseSummary], names: Sequence[str]) -> tuple[Line, ...]:
     """Why no case has a figure of these metrics, once per reason: `W, J/sample: n/a (no NVIDIA driver)`."""
     everything = [entry for entry in summaries if entry.status is Status.OK]
     mentioned = set(chain.from_iterable(entry.metrics.mentioned for entry in everything))
+    present = metrics_present(everything, names)
     by_reason: dict[str, list[str]] = {}
     for name in names:
-        if name not in mentioned or any(_has(entry, name) for entry in everything):
+        if name not in mentioned or name in present:
             continue
         reasons = dict.fromkeys(why for entry in everything if (why := entry.metrics.why_absent(name)) is not None)
         if reasons:
@@ -188,8 +190,9 @@ def metrics_section(
     charts: tuple[Chart, ...] = (),
 ) -> Section:
     """A table of the measured metrics of `names`, for cases that have any; else why there are none."""
-    entries = [entry for entry in view.few if entry.status is Status.OK and metrics_present([entry], names)]
-    shown = metrics_present(entries, names)
+    ended = [entry for entry in view.few if entry.status is Status.OK]
+    shown = metrics_present(ended, names)
+    entries = [entry for entry in ended if any(name in entry.metrics for name in shown)]
     absent = absent_notes(view.summary.cases, names)
     if not shown:
         return Section(key, heading, short=short, lines=absent, charts=charts)

@@ -43,9 +43,15 @@ class RepeatRange(SuiteModel):
 AUTO_REPEATS = RepeatRange(min=3, max=12)
 
 
-def _one_message_for_repeats(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+def _no_boolean(value: Any) -> Any:
+    """Pydantic takes `true` for the number 1."""
     if isinstance(value, bool):
         raise ValueError(f"expected a whole number, got {str(value).lower()}")
+    return value
+
+
+def _one_message_for_repeats(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    _no_boolean(value)
     try:
         found = handler(value)
     except ValidationError:
@@ -213,7 +219,9 @@ class Gate(SuiteModel):
 class Suite(SuiteModel):
     """A suite as written, with its overrides applied."""
 
-    schema_number: Literal[1] = Field(alias="schema", description="Version of this format.")
+    schema_number: Annotated[Literal[1], BeforeValidator(_no_boolean)] = Field(
+        alias="schema", description="Version of this format."
+    )
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
         description="Part of the names of its runs: letters, digits, `.`, `-`, `_`.",

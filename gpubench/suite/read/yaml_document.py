@@ -19,8 +19,8 @@ from gpubench.suite.read.problems import Mark, Path, Problem, SourceText, error,
 MAX_DEPTH = 20
 MAX_NODES = 50_000
 
-_AS_WRITTEN = frozenset({"env", "shape"})
-"""Settings whose values are text: here `3.10` is not 3.1."""
+_AS_WRITTEN = frozenset({"env", "input", "shape"})
+"""Settings whose values are text: here `3.10` is not 3.1, nor `0x4` 4."""
 
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -8,7 +8,7 @@ import pytest
 from fakes.runs import Invented, cpu_run, invented_run
 
 from gpubench.analysis.summary.run_summary import summarise_run
-from gpubench.report.render.json_document import run_document, to_json
+from gpubench.report.render.json_document import run_document, sides_text, to_json
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "schemas" / "run-document-1.json").read_text())
 
@@ -64,6 +64,12 @@ def test_there_is_no_nan_in_it() -> None:
     made.measured("cpu fp32", 900.0, extra={"final_loss": math.nan}, device="cpu", data="digits")
     run = made.run(environment={"weird": [math.inf, {"x": math.nan}]})
     assert document_of(run)["environment"] == {"weird": [None, {"x": None}]}
+
+
+@pytest.mark.parametrize("run", [invented_run(), Invented().run()], ids=["cases", "no cases"])
+def test_written_case_by_case_it_is_the_same_text(run: Any) -> None:
+    summary = summarise_run(run)
+    assert "".join(sides_text({"": summary}, folder="x")) == to_json(run_document(summary, folder="x"))
 
 
 def test_nothing_in_it_moves_a_terminal() -> None:

@@ -9,8 +9,10 @@ from fakes.stored import stored
 
 from gpubench.analysis.summary.long_table import COLUMNS
 from gpubench.cli.main import main
+from gpubench.report.render.csv_text import safe_table
+from gpubench.report.sinks import table_files
 from gpubench.report.sinks.exported_run import ExportedRun, summarise_sides
-from gpubench.report.sinks.table_files import long_table, typed_table, write_csv, write_parquet
+from gpubench.report.sinks.table_files import csv_parts, long_table, typed_table, write_csv, write_parquet
 from gpubench.store.run_reader import load_run
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is an extra: pip install 'gpubench[parquet]'")
@@ -30,6 +32,13 @@ def test_csv_is_what_show_prints(run, tmp_path, capsys):
     assert main(["show", str(run.stored.folder), "--csv"]) == 0
     with Path(path).open(newline="") as file:
         assert file.read() == capsys.readouterr().out
+
+
+def test_csv_in_parts_is_the_table_as_a_whole(run, monkeypatch):
+    monkeypatch.setattr(table_files, "_CASES_AT_ONCE", 3)
+    parts = list(csv_parts(run))
+    assert len(parts) > 3
+    assert "".join(parts) == safe_table(long_table(run)).to_csv(index=False)
 
 
 def test_parquet_has_the_columns_units_and_values_of_the_csv(run, tmp_path):

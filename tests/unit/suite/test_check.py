@@ -135,6 +135,7 @@ def test_a_mistake_is_said_with_its_place_and_a_way_out(problems, body, said):
         ("schema: 1\n", "name: `name` is missing"),
         ("name: x\n", "schema: `schema` is missing"),
         ("schema: 2\nname: x\n", "schema: there is no schema 2 (this gpubench reads schema 1)"),
+        ("schema: true\nname: x\n", "schema: there is no schema true (this gpubench reads schema 1)"),
         (
             "schema: 1\nname: a/b\n",
             "name: 'a/b' is not written as it must be (a name has letters, digits, dots, dashes and underscores only)",

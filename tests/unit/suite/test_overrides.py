@@ -119,6 +119,12 @@ def test_variables_and_shapes_keep_their_text(parsed, written):
     assert parsed("", f"env={{A: {written}}}").cases[0].env == env
 
 
+@pytest.mark.parametrize("written", ["0x4", "0o4", "1e3"])
+def test_the_size_of_an_input_is_a_decimal_number(problems, written):
+    (said,) = problems("", f"input={written}")
+    assert f"not the shape of a sample: '{written}'" in said
+
+
 def test_a_number_used_again_as_a_variable_keeps_its_text(parsed):
     (case,) = parsed("defaults: {batch_size: &n 064, env: {A: *n}, workload: operators:matmul, shape: 64}").cases
     assert (case.batch_size, case.env, case.shape) == (64, {"A": "064"}, "64")
