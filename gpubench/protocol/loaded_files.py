@@ -8,6 +8,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable, Collection, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,15 @@ def file_digest(path: Path) -> str:
     large = facts.st_size > _MOST_HASHED_BYTES
     content = f"{facts.st_size} {facts.st_mtime_ns}".encode() if large else path.read_bytes()
     return hashlib.sha256(content).hexdigest()[:16]
+
+
+@cache
+def package_digest() -> str:
+    """Sixteen hex digits over the names and contents of gpubench's own modules."""
+    found = hashlib.sha256()
+    for path in sorted(Path(_PACKAGE).rglob("*.py")):
+        found.update(f"{path.relative_to(_PACKAGE)} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def joint_digest(files: dict[str, str]) -> str | None:

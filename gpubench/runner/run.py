@@ -11,6 +11,7 @@ from typing import Any
 from gpubench.core.errors import UsageError
 from gpubench.core.version import __version__
 from gpubench.machine import environment, other_programs
+from gpubench.protocol.loaded_files import package_digest
 from gpubench.runner.arms.arm import Level, check_cases, level_of_run, levels_of
 from gpubench.runner.check_workloads import check_target
 from gpubench.runner.contest.contests import StillWanted
@@ -304,6 +305,7 @@ def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
         price_per_hour=request.price_per_hour,
         working_folder=None if folder is None or request.anonymous else str(folder),
         interpreter=recorded_interpreter(hidden=request.anonymous),
+        package_digest=package_digest(),
     )
 
 

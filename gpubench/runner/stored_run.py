@@ -18,7 +18,7 @@ from gpubench.core.errors import UsageError
 from gpubench.core.home_folder import expand_home
 from gpubench.core.secrets import hide_secrets
 from gpubench.machine import environment, machine_cache
-from gpubench.protocol.loaded_files import file_digest
+from gpubench.protocol.loaded_files import file_digest, package_digest
 from gpubench.store.run_info import RunInfo
 from gpubench.suite.load import beside
 from gpubench.suite.model.workload_names import first_on_the_path, is_users, module_names, modules_beside
@@ -55,24 +55,37 @@ def place_of(info: RunInfo) -> RunPlace:
 
 
 def check_unchanged(info: RunInfo, here: Mapping[str, Any], interpreter: str, *, force: bool) -> tuple[str, ...]:
-    """What has changed since the run began: code, commit, variables, machine, versions. UsageError unless `force`."""
+    """What has changed since the run began: code, variables, machine, versions. UsageError for these unless `force`.
+
+    A commit that changed none of the files that the run measured is named too, but not refused.
+    """
     before, now = environment.comparable(info.environment), environment.comparable(here)
-    before |= {"git.commit": (info.environment.get("git") or {}).get("commit"), "interpreter": info.interpreter}
-    now |= {"git.commit": (here.get("git") or {}).get("commit"), "interpreter": interpreter}
+    before |= {"interpreter": info.interpreter}
+    now |= {"interpreter": interpreter}
     moved = [
         f"{name}: {before.get(name)} then, {now.get(name)} now"
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
         and (name.startswith("variables.") or name.endswith(".name") or None not in (before.get(name), now.get(name)))
     ]
-    moved += _files_changed(info)
+    files = _files_changed(info)
+    commits = [(each.get("git") or {}).get("commit") for each in (info.environment, here)]
+    committed = [] if None in commits or commits[0] == commits[1] else ["git.commit: {} then, {} now".format(*commits)]
+    same = [f"{each}; the measured code is the same" for each in committed] if _code_known(info) and not files else []
+    moved += [*files, *([] if same else committed)]
     if moved and not force:
         more = f"; and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else ""
         raise UsageError(
             f"run {info.run} was made in a different state ({'; '.join(moved[:_SHOWN])}{more})",
             hint="Start a new run and compare the two; --force continues anyway.",
         )
-    return tuple(moved)
+    return (*moved, *same)
+
+
+def _code_known(info: RunInfo) -> bool:
+    """Whether the digests of the run tell all that it measured, and gpubench's own code is what it was."""
+    own = any(is_users(str(case.settings.get("workload", ""))) for case in info.cases)
+    return info.package_digest == package_digest() and (bool(info.workload_files) or not own)
 
 
 def check_files(info: RunInfo, *, force: bool) -> None:

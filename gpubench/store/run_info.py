@@ -116,6 +116,7 @@ class RunInfo(Frozen):
     relative to `working_folder`. `interpreter` is the prefix of the Python that ran gpubench. An anonymous run has no
     `working_folder` and only a digest of the `interpreter`. `workload_files` are digests of the files that workloads
     were loaded from and of the data they read beside them; `imported` names the modules they used from elsewhere;
+    `package_digest` is of gpubench's own code;
     `origin` is a mark by which the user who made the run recognises it.
     """
 
@@ -145,6 +146,7 @@ class RunInfo(Frozen):
     interpreter: str | None = None
     workload_files: dict[str, str] = Field(default_factory=dict)
     imported: tuple[str, ...] = ()
+    package_digest: str | None = None
     origin: str | None = None
 
     @property

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from gpubench.core.errors import UsageError
-from gpubench.protocol.loaded_files import file_digest
+from gpubench.protocol.loaded_files import file_digest, package_digest
 from gpubench.runner import stored_run
 from gpubench.runner.stored_run import check_files, check_own, check_planned, check_unchanged, origin_of, place_of
 from gpubench.store.run_info import ArmInfo, PlannedCase, RunInfo
@@ -94,6 +94,31 @@ def test_another_state_is_refused_unless_forced(project, here, prefix, said):
     assert said in str(caught.value)
     assert "--force" in caught.value.hint
     assert check_unchanged(run_info(project), here, prefix, force=True) == (said,)
+
+
+def test_a_commit_that_changes_no_measured_file_is_said_and_not_refused(project):
+    here = changed(git={"commit": "bbbb"})
+    said = "git.commit: aaaa then, bbbb now; the measured code is the same"
+    info = run_info(project, package_digest=package_digest())
+    assert check_unchanged(info, here, PREFIX, force=False) == (said,)
+    assert check_unchanged(
+        run_info(project, case=Case(), workload_files={}, package_digest=package_digest()), here, PREFIX, force=False
+    ) == (said,)
+
+
+@pytest.mark.parametrize(
+    "known", [{"package_digest": "0" * 16}, {"package_digest": package_digest(), "workload_files": {}}]
+)
+def test_a_commit_is_refused_where_the_measured_code_is_not_known_to_be_the_same(project, known):
+    with pytest.raises(UsageError, match=r"git\.commit: aaaa then, bbbb now"):
+        check_unchanged(run_info(project, **known), changed(git={"commit": "bbbb"}), PREFIX, force=False)
+
+
+def test_a_commit_that_changes_a_measured_file_is_refused(project):
+    info = run_info(project, package_digest=package_digest())
+    (project / "mine.py").write_text("STEP = 2\n")
+    with pytest.raises(UsageError, match=r"mine.py was changed; git.commit: aaaa then, bbbb now"):
+        check_unchanged(info, changed(git={"commit": "bbbb"}), PREFIX, force=False)
 
 
 def test_the_same_state_is_not_refused(project):
