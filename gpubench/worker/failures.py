@@ -1,6 +1,7 @@
 """Turns the exception that ended a launch into `Failed`, a row of the run."""
 
 import re
+import sys
 import traceback
 from typing import Any
 
@@ -95,7 +96,7 @@ def write_traceback(error: BaseException) -> None:
     the log takes no more (a full disk).
     """
     try:
-        traceback.print_exception(error)
+        traceback.print_exception(error, file=sys.__stderr__)  # a workload may have set sys.stderr to None
     finally:
         _keep_or_free(error)
 

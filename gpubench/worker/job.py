@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from gpubench.core.records import Effective
 from gpubench.protocol.messages import Job, Message, Phase
 from gpubench.stats.stopping_rule import StoppingRule
 from gpubench.suite.model.case import Case
+from gpubench.worker.process_lifetime import flush_output
 
 Step = Callable[[], object]
 
@@ -129,8 +129,7 @@ class RunningJob:
     def finish(self) -> tuple[Finding, ...]:
         """Closes the last phase; every finding, with GB103 if anything was written to the log."""
         self._leave(time.monotonic())
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush_output()
         written = _size(self.job.log) - self._log_bytes
         if written > 0:
             self.findings.append(

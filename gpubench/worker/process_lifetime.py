@@ -1,5 +1,6 @@
-"""Whether this process may fork, and how a child notices that its parent has exited."""
+"""Whether this process may fork, how a child notices that its parent has exited, and the output it leaves behind."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -16,6 +17,15 @@ def die_with(parent: int) -> None:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:
         os._exit(BOOT_FAILED)
+
+
+def flush_output() -> None:
+    """Writes out what stdout and stderr still hold. A workload may have replaced, closed or removed either; what it put
+    there need not be a stream.
+    """
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        with contextlib.suppress(Exception):
+            stream.flush()  # type: ignore[union-attr]
 
 
 CAN_FORK = hasattr(os, "fork") and sys.platform == "linux"

@@ -102,6 +102,25 @@ class Prints(Sleeper):
         return super().build(case, device)
 
 
+class TakesTheOutputAway(Sleeper):
+    def build(self, case, device):
+        sys.stdout = sys.stderr = None
+        return super().build(case, device)
+
+
+class RaisesWithoutOutput(TakesTheOutputAway):
+    def build(self, case, device):
+        super().build(case, device)
+        raise ValueError("no stream is left")
+
+
+class ClosesTheOutput(Sleeper):
+    def build(self, case, device):
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+            stream.close()
+        raise ValueError("every stream is closed")
+
+
 class GrowsInPython:
     """Allocates without end under an address-space limit of 2 GiB above what it has."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.cli.print_errors import say_warning
+from gpubench.cli.print_errors import say, say_warning
 from gpubench.cli.run_arms import AskedArms, arms_again
 from gpubench.cli.run_options import check_options, overrides_of, repeats_value
 from gpubench.cli.shared_options import (
@@ -254,7 +254,7 @@ def _load(source: str, overrides: Sequence[str]) -> "LoadedSuite":
     loaded = load_suite(source, overrides)
     if loaded.target is not None:
         click.echo(f"importing {loaded.target} ...", err=True)
-        check_target(loaded)
+        check_target(loaded, say)
     for warning in loaded.warnings:
         say_warning(warning)
     return loaded

@@ -164,7 +164,11 @@ def _loaded(target: str, overrides: tuple[str, ...], axes: tuple[str, ...], *, q
         loaded = tuned_suite(target, (*overrides, "quality.epochs=8", *data), axes)
     elif not quality and loaded.suite.quality is not None:
         loaded = tuned_suite(target, (*overrides, "quality=off"), axes)
-    for said, hint in unusable_workloads(loaded.cases[:1], loaded.beside, shipped_too=True).values():
+    if loaded.target is not None:
+        click.echo(f"importing {loaded.target} ...", err=True)
+    timeout_s = loaded.suite.measure.timeout
+    found = unusable_workloads(loaded.cases[:1], loaded.beside, shipped_too=True, timeout_s=timeout_s, say=say)
+    for said, hint in found.values():
         raise UsageError(said, hint=hint)
     return loaded
 

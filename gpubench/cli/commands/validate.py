@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from gpubench.cli.print_errors import say_warning
+from gpubench.cli.print_errors import say, say_warning
 from gpubench.cli.shared_options import complete_suites, json_option, select_option, set_option, wide_option
 from gpubench.core.errors import ExitStatus, SuiteError, UsageError
 from gpubench.core.secrets import hide_secrets, mask_text
@@ -47,7 +47,8 @@ def command(
     try:
         loaded = load_suite(suite, overrides)
         missing = missing_workloads(loaded) or missing_workloads(
-            loaded, unusable_workloads(loaded.cases, loaded.beside)
+            loaded,
+            unusable_workloads(loaded.cases, loaded.beside, timeout_s=loaded.suite.measure.timeout, say=say),
         )
         if missing:
             raise suite_error(missing)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import click
 
+from gpubench.cli.print_errors import say
 from gpubench.cli.screens.final_screen import result_writer
 from gpubench.core.records import Status
 from gpubench.core.secrets import hide_secrets, mask_text
@@ -83,8 +84,10 @@ def print_plan(
 def without_workload(loaded: LoadedSuite, planned: Sequence[PlannedCase]) -> tuple[PlannedCase, ...]:
     """The plan, with cases marked as failed if their workload cannot be found here."""
     why = {case.workload: why_missing(case.workload, loaded.beside)[0] for case in loaded.cases}
-    found = [case for case in loaded.cases if not why[case.workload]]
-    why |= {name: said for name, (said, _) in unusable_workloads(found, loaded.beside).items()}
+    found = [case for case in loaded.cases if not why[case.workload] and case.workload != loaded.target]
+    timeout_s = loaded.suite.measure.timeout
+    unusable = unusable_workloads(found, loaded.beside, timeout_s=timeout_s, say=say)
+    why |= {name: said for name, (said, _) in unusable.items()}
     return tuple(
         case.model_copy(update={"skip_status": Status.FAILED, "skip_reason": why[case.case.workload]})
         if case.skip_status is None and case.case.python is None and why.get(case.case.workload)

@@ -4,12 +4,14 @@
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from gpubench.core.errors import GpubenchError
 from gpubench.suite.model.case import Case
+from gpubench.worker.process_lifetime import die_with
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.registry import resolve
 from gpubench.worker.workloads.supervised.supervised import Supervised
@@ -43,4 +45,5 @@ def main(request: str, answer: str) -> None:
 
 
 if __name__ == "__main__":
+    die_with(os.getppid())
     main(*sys.argv[1:])

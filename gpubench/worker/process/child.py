@@ -83,8 +83,8 @@ def _failed(launch: RunningJob, error: BaseException) -> Failed:
     if not isinstance(error, Unsupported | SettingsMismatch):
         try:
             write_traceback(error)
-        except OSError as lost:  # the row must not be lost with its log
-            unlogged = f"; its log could not be written: {(lost.strerror or str(lost)).lower()}"
+        except (OSError, ValueError) as lost:  # the row must not be lost with its log; ValueError: stderr was closed
+            unlogged = f"; its log could not be written: {str(getattr(lost, 'strerror', None) or lost).lower()}"
     failed = as_failed(error, launch.phase, peaks=peaks, log=launch.job.log, effective=launch.effective)
     found = (*launch.findings, *failed.findings)
     return failed.model_copy(update={"findings": found, "reason": f"{failed.reason}{unlogged}"})

@@ -4,14 +4,13 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from gpubench.protocol import start_module
 from gpubench.protocol.messages import Job, encode
-from gpubench.worker.process_lifetime import BOOT_FAILED, die_with
+from gpubench.worker.process_lifetime import BOOT_FAILED, die_with, flush_output
 
 
 @dataclass
@@ -60,8 +59,7 @@ def fork(job: Job, message_fd: int, *, release: Callable[[], None] = lambda: Non
     The child never returns, because it must not run the host's exit handlers.
     """
     parent = os.getpid()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush_output()
     pid = os.fork()
     if pid != 0:
         _own_group(pid)
@@ -79,9 +77,7 @@ def fork(job: Job, message_fd: int, *, release: Callable[[], None] = lambda: Non
     except BaseException:  # noqa: BLE001 - the log and the exit status show it
         traceback.print_exc()
     finally:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
+        flush_output()
         os._exit(status)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from gpubench.protocol.messages import Failed, Job, Message, Phase, Result, decode, encode
 from gpubench.suite.model.case import Case
 from gpubench.worker.process.channel import Channel
-from gpubench.worker.process_lifetime import die_with
+from gpubench.worker.process_lifetime import die_with, flush_output
 from gpubench.worker.ranks.board import Board, show_phase, show_start
 
 SHOW_STACK = signal.SIGUSR1
@@ -129,8 +129,7 @@ def _run(
     if isinstance(outcome, Failed):
         sender.keep(outcome)
         time.sleep(_LET_THE_FIRST_BE_SEEN_S)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush_output()
         os._exit(1)
     sender.keep(outcome.model_copy(update={"ranks": (together.record_of(outcome),)}))
     dist.destroy_process_group()

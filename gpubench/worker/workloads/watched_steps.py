@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import sys
 import tempfile
 import threading
 import time
@@ -19,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from gpubench.worker.process_lifetime import flush_output
 from gpubench.worker.workloads.numerics import dtype_name, layout_of, no_autotuning
 
 CONVOLUTION = re.compile(r"q?conv\w*|miopen|deform\w*")
@@ -244,7 +244,7 @@ def _sizes(shapes: Any) -> Iterator[int]:
 @contextmanager
 def _without_stderr() -> Iterator[None]:
     """Hides what C++ code writes to stderr."""
-    sys.stderr.flush()
+    flush_output()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)

@@ -181,14 +181,14 @@ def test_a_workload_that_is_not_there_is_a_mistake_with_its_place(validate, work
     ],
 )
 def test_a_workload_that_may_be_there_is_left_to_the_worker(validate, monkeypatch, source):
-    monkeypatch.setattr("gpubench.runner.check_workloads.unusable_workloads", lambda *_: {})
+    monkeypatch.setattr("gpubench.runner.check_workloads.unusable_workloads", lambda *_, **__: {})
     Path("mine.py").write_text(source)
     assert validate('schema: 1\nname: demo\ndefaults: {workload: "mine:Net"}\n')[0] == 0
 
 
 def test_a_workload_that_cannot_be_imported_is_a_mistake_with_its_place(validate, monkeypatch):
     found = {"mine:Net": ("mine:Net needs the shape of one sample.", "Give it as --input")}
-    monkeypatch.setattr("gpubench.runner.check_workloads.unusable_workloads", lambda *_: found)
+    monkeypatch.setattr("gpubench.runner.check_workloads.unusable_workloads", lambda *_, **__: found)
     Path("mine.py").write_text("class Net: ...")
     status, _, err = validate('schema: 1\nname: demo\ndefaults: {workload: "mine:Net"}\n')
     assert status == 2

@@ -121,7 +121,7 @@ def test_a_mismatch_brings_its_findings():
 
 
 @pytest.mark.parametrize(("error", "is_kept"), [(RuntimeError("CUDA error: ..."), True), (MemoryError(), False)])
-def test_what_a_failed_step_held_is_freed_where_memory_was_short_and_else_kept(capsys, error, is_kept):
+def test_what_a_failed_step_held_is_freed_where_memory_was_short_and_else_kept(capfd, error, is_kept):
     """Freeing an event of a device that an error broke would end the process before its row is sent."""
     seen = []
 
@@ -136,7 +136,7 @@ def test_what_a_failed_step_held_is_freed_where_memory_was_short_and_else_kept(c
         write_traceback(caught)
     gc.collect()
     assert (seen[0]() is not None) is is_kept
-    assert "Traceback" in capsys.readouterr().err
+    assert "Traceback" in capfd.readouterr().err
 
 
 def test_what_can_be_installed_is_skipped_with_the_command(monkeypatch):
