@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from gpubench.analysis.fleet.judge_run import Fleet, judge_fleet
 from gpubench.analysis.summary.accuracy_verdict import QualitySummary, drop_findings, judge_quality
@@ -166,13 +166,15 @@ def merge_status(planned: PlannedCase, records: Sequence[Record]) -> tuple[Statu
 
 
 def merge_findings(records: Sequence[Record]) -> tuple[Finding, ...]:
-    """One finding per code, in order of appearance, with the number of launches that have it unless all do."""
-    by_code: dict[str, list[Finding]] = {}
+    """One finding per code, and per rank that it names, in order of appearance. Says how many launches have it, unless
+    all do.
+    """
+    alike: dict[tuple[str, Any], list[Finding]] = {}
     for record in records:
-        for code, entry in {entry.code: entry for entry in record.findings}.items():
-            by_code.setdefault(code, []).append(entry)
+        for which, entry in {(entry.code, entry.data.get("rank")): entry for entry in record.findings}.items():
+            alike.setdefault(which, []).append(entry)
     total, merged = len(records), []
-    for first, *others in by_code.values():
+    for first, *others in alike.values():
         if total == 1:
             merged.append(first)
             continue

@@ -71,6 +71,17 @@ def test_efficiency_is_drawn_over_the_number_of_ranks_and_a_slow_rank_said_above
     assert [plain(said) for said in section.lines] == [f"case 3: {slow.message}"]
 
 
+def test_another_slow_rank_in_each_launch_is_not_one_rank_in_all():
+    made = Invented()
+    planned = made.plan("case 1", device="cuda", world_size=2)
+    for repeat, rank in ((1, 1), (2, 0), (3, 1)):
+        slow = finding("GB214", f"Rank {rank} takes 37 ms for its own part of a step, the others 15 ms.", rank=rank)
+        made.add(planned, repeat, metrics={"throughput": 100.0, "rank_skew": 1.47}, findings=(slow,))
+    section = scaling.section(View(summarise_run(made.run())))
+    assert [plain(said).partition("(")[2] for said in section.lines] == ["2 of 3 launches)", "1 of 3 launches)"]
+    assert sum(cell.text.count("straggler") for cell in section.tables[0].rows[0].cells) == 1
+
+
 def test_each_strategy_has_its_curve_from_one_process_on():
     view = view_of(
         ({"world_size": 1}, {}),
