@@ -1,20 +1,22 @@
 """Collectives: bus bandwidth over message size."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.records import Status
-from gpubench.core.units import format_bytes, format_duration, format_number, parse_bytes
+from gpubench.core.units import format_bytes, format_duration, format_number, format_percent, parse_bytes
 from gpubench.report.model.figure_cells import metric_cell
 from gpubench.report.model.report_model import Chart, Line, Section, line, strong
 from gpubench.report.view.case_tables import case_table, metrics_present
 from gpubench.report.view.contests import BAND, Contest, figure, standing, with_hollow
 from gpubench.report.view.run_view import View
+from gpubench.suite.model.workload_names import LINK
 
 _SHOWN = ("busbw", "algbw", "step_time_s")
-_KIB = 1024
-_NOTE = (
-    "algbw is the message over its time; busbw what a link carries at least, as nccl-tests defines both. No link speed "
-    "is known here to compare with."
-)
+_KIB, _GB = 1024, 1e9
+_NOTE = "algbw is the message over its time; busbw what a link carries at least, as nccl-tests defines both."
+_NO_LINK = " `params.link` states the link's speed (450GB: a second) to compare with."
 
 
 def section(view: View) -> Section:
@@ -23,7 +25,8 @@ def section(view: View) -> Section:
     if not metrics_present(entries, ("busbw",)):
         return Section("collectives", "Collectives")
     shown = metrics_present(entries, _SHOWN)
-    table = case_table("collectives", entries, view.axes, shown, notes=(line(_NOTE),))
+    note = _NOTE if all(map(_link_gb_s, entries)) else _NOTE + _NO_LINK
+    table = case_table("collectives", entries, view.axes, shown, notes=(line(note),))
     return Section("collectives", "Collectives", tables=(table,), charts=view.chart_each(bandwidth_chart))
 
 
@@ -51,8 +54,23 @@ def bandwidth_chart(contest: Contest) -> Chart | None:
         alt=f"Line chart of bus bandwidth in GB/s against message size in KiB. {title}.",
         columns=("precision", "message KiB", "busbw GB/s", "low", "high", "ranks", "standing", "case"),
         rows=tuple(rows),
-        options={"x_scale": "log2", "y_scale": "log", "zero": False},
+        options={"x_scale": "log2", "y_scale": "log", "zero": False, **_limit(shown)},
     )
+
+
+def _link_gb_s(entry: CaseSummary) -> float | None:
+    """What the case says of its link; None if nothing, or no speed."""
+    try:
+        return parse_bytes(entry.case.params.get(LINK, "")) / _GB
+    except ValueError:
+        return None
+
+
+def _limit(shown: Sequence[CaseSummary]) -> dict[str, Any]:
+    """The link's speed as a line, if all cases state the same."""
+    links = {_link_gb_s(entry) for entry in shown}
+    link = links.pop() if len(links) == 1 else None
+    return {} if link is None else {"limit": link, "limit_label": "the link, as stated"}
 
 
 def bandwidth_sentence(contest: Contest) -> Line | None:
@@ -67,6 +85,9 @@ def bandwidth_sentence(contest: Contest) -> Line | None:
     text = f" carried up to {busbw.text} GB/s {busbw.spread}".rstrip() + f" (busbw) at {size}"
     taken = format_duration(least.metrics["step_time_s"].value / least.case.batch)
     text += f" between {best.case.world_size} ranks over {best.case.carrier}"
+    link = _link_gb_s(best)
+    if link is not None:
+        text += f", {format_percent(figure(best, 'busbw')[0] / link)} of the link's {format_number(link)} GB/s"
     return line(strong(name), f"{text}; {format_bytes(_message_bytes(least))} took {taken}.")
 
 

@@ -154,3 +154,13 @@ def test_sizes_of_a_message_are_no_rivals_so_the_headline_says_what_is_carried()
 def test_collectives_that_were_skipped_have_no_row():
     skipped = (*bandwidths("1MiB", 9e9, world_size=8), {"status": Status.SKIPPED, "reason": "no GPU"})
     assert len(collectives.section(view_of(bandwidths("4KiB", 1e8), skipped)).tables[0].rows) == 1
+
+
+def test_a_link_that_is_stated_is_a_line_of_the_chart_and_the_share_of_it_is_said():
+    view = view_of(
+        *(bandwidths(shape, busbw, params={"link": "12GB"}) for shape, busbw in (("4KiB", 1e8), ("1MiB", 9e9)))
+    )
+    (chart,) = collectives.section(view).charts
+    assert (chart.options["limit"], chart.options["limit_label"]) == (12.0, "the link, as stated")
+    (said,) = [plain(said) for said in headline(view.decision)]
+    assert "over nccl, 75.0% of the link's 12.0 GB/s; 4.0 KiB took 10 ms." in said

@@ -50,6 +50,11 @@ def test_a_message_has_as_many_whole_elements_for_every_rank_as_its_size_has_roo
     assert Collective("all_gather").message_bytes(case_of(**settings)) == num_bytes
 
 
+def test_a_link_that_is_no_speed_is_refused():
+    with pytest.raises(UsageError, match=r"`params.link`: "):
+        Collective("all_reduce").num_elements(case_of(params={"link": "fast"}))
+
+
 @pytest.mark.parametrize(("shape", "said"), [("4x4", "A shape here is a size"), ("8", "4 ranks have no element each")])
 def test_a_shape_that_is_no_size_is_refused(shape, said):
     with pytest.raises(UsageError) as refused:

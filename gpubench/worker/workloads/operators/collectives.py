@@ -13,6 +13,7 @@ import torch.distributed as dist
 from gpubench.core.errors import UsageError
 from gpubench.core.units import parse_bytes
 from gpubench.suite.model.case import Case
+from gpubench.suite.model.workload_names import LINK
 from gpubench.worker.workloads.base import ParityProbe, Step, Unsupported
 from gpubench.worker.workloads.numerics import dtype_name
 from gpubench.worker.workloads.operators.operator import Operator, dtype_of
@@ -49,8 +50,14 @@ class Collective(Operator):
         self.name = name
 
     def num_elements(self, case: Case) -> int:
-        """Elements of the message, rounded down to a multiple of the number of ranks. UsageError if that is 0."""
+        """Elements of the message, rounded down to a multiple of the number of ranks. UsageError if that is 0, or if
+        the case states a link that is no size.
+        """
         shape = case.shape or MESSAGE
+        try:
+            parse_bytes(case.params.get(LINK, 1))
+        except ValueError as error:
+            raise UsageError(f"`params.{LINK}`: {error}", hint="It is the link's bytes per second: `450GB`.") from error
         if "x" in shape:
             raise UsageError(f"{case.workload} cannot read `shape: {shape}`.", hint="A shape here is a size: `1MiB`.")
         num_bytes = parse_bytes(int(shape) if shape.isdigit() else shape)
