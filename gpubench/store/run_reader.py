@@ -74,12 +74,13 @@ def load_run(folder: Path) -> Run:
     info = load_info(folder)
     records, dropped = [], []
     before: dict[int, Record] = {}
+    last = None
     for entry in _read_records(folder / RECORDS_NAME):
         if isinstance(entry, str):
             dropped.append(entry)
         else:
-            _share_parts(entry, before.get(entry.case_index))
-            before[entry.case_index] = entry
+            _share_parts(entry, before.get(entry.case_index, last))
+            before[entry.case_index] = last = entry
             records.append(entry)
     contests = []
     for each in _read_contests(folder / CONTESTS_NAME):
@@ -95,8 +96,8 @@ _MODELS = ("effective", "window", "series", "parity")
 
 
 def _share_parts(record: Record, before: Record | None) -> None:
-    """Lets `record` share equal parts with an earlier launch of its case. Such copies were two thirds of the memory of
-    tens of thousands of records.
+    """Lets `record` share equal parts with an earlier launch, of its case or else the one before. Such copies were two
+    thirds of the memory of tens of thousands of records.
     """
     parts, shared = record.__dict__, {} if before is None else before.__dict__
     for name in _ALIKE if shared else ():

@@ -50,17 +50,11 @@ def case_frame(run: RunSummary) -> "pd.DataFrame":
     import pandas as pd
 
     rows = [
-        {
-            "index": case.planned.index,
-            "case": case.case_id,
-            "kind": case.kind,
-            "label": case.label,
-            **{name: _cell(value) for name, value in case.settings.items()},
-            "status": case.status.value,
-            "reason": case.reason,
-            "validity": case.validity.value,
-            "correctness": case.correctness,
-        }
+        (
+            *(case.planned.index, case.case_id, case.kind, case.label),
+            *(_cell(case.settings.get(name)) for name in SETTINGS),
+            *(case.status.value, case.reason, case.validity.value, case.correctness),
+        )
         for case in cases_of(run)
     ]
     return pd.DataFrame(rows, columns=list(_OF_CASE))

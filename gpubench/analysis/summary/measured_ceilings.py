@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import TypeAdapter
@@ -135,9 +136,12 @@ def device_of(entry: "CaseSummary", environment: Mapping[str, Any]) -> CeilingDe
         return None
     if entry.case.device_type == "cpu":
         name = (environment.get("cpu") or {}).get("model") or "CPU"
-        return CeilingDevice(CPU, str(name), effective.cpu_threads)
+        return _device(CPU, str(name), effective.cpu_threads)
     uuid = effective.device_uuid
-    return None if uuid is None else CeilingDevice(uuid, effective.device_name or "GPU")
+    return None if uuid is None else _device(uuid, effective.device_name or "GPU", None)
+
+
+_device = lru_cache(maxsize=1024)(CeilingDevice)
 
 
 def ceilings_of(info: RunInfo, entries: Sequence["CaseSummary"]) -> Ceilings:
