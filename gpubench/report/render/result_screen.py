@@ -22,7 +22,9 @@ _EXPLAINS = 0.05
 """A note gets a line if it explains at least this share of the intervals."""
 _FIRST = ("GB601", "GB602")
 """Findings that explain why two figures of the screen seem to contradict each other."""
-RESULT_SECTIONS = ("fleet", "best", "waterfall", "ceilings", "scaling", "collectives", "unmeasured", "findings")
+_TABLES = ("fleet", "waterfall", "compression", "ceilings", "scaling", "collectives")
+"""Sections whose tables follow the best settings."""
+RESULT_SECTIONS = ("best", *_TABLES, "unmeasured", "findings")
 
 
 def final_screen(writer: TerminalReport, model: ReportModel) -> None:
@@ -50,7 +52,7 @@ def final_screen(writer: TerminalReport, model: ReportModel) -> None:
     for table in _tables(best, _MOST_BEST):
         writer.blank()
         writer.table(replace(table, title=""))
-    for section in filter(None, map(model.section, ("fleet", "waterfall", "ceilings", "scaling", "collectives"))):
+    for section in filter(None, map(model.section, _TABLES)):
         for number, table in enumerate(_tables(section, _MOST_ROWS)):
             writer.blank()
             if not number:

@@ -1,13 +1,19 @@
 """What compression gains and loses, in one table: each kind against the plain model of the same case."""
 
+import io
+
 import pytest
 from fakes.runs import Invented, a_quality
+from rich.console import Console
 
 from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.records import Effective
+from gpubench.report.build import build_report
 from gpubench.report.headline import headline
 from gpubench.report.model.report_model import plain
+from gpubench.report.render.result_screen import RESULT_SECTIONS, final_screen
+from gpubench.report.render.terminal import TerminalReport
 from gpubench.report.topics.compression import section
 from gpubench.report.view.run_view import View
 
@@ -64,3 +70,11 @@ def test_a_run_without_compressed_models_has_no_such_section():
     made = Invented()
     made.measured("plain", 100.0, mode="infer", device="cpu", precision="fp32", batch_size=64)
     assert section(View(summarise_run(made.run()))).empty
+
+
+def test_the_screen_after_a_run_shows_what_each_kind_gains_and_loses(summary):
+    written = io.StringIO()
+    model = build_report(View(summary), pages=False, only=RESULT_SECTIONS)
+    final_screen(TerminalReport(Console(file=written, width=100), 100, 100), model)
+    rows = written.getvalue().split("Compression\n", 1)[1].splitlines()
+    assert [kind for row in rows for kind in KINDS if f" {kind} " in row and " accuracy 9" in row] == list(KINDS)

@@ -19,7 +19,7 @@ NUM_SAMPLES = SAMPLE_RATE_HZ * 8 // 10
 NUM_FRAMES = 1 + NUM_SAMPLES // features.HOP
 TEST_SNR_DB, LOW_SNR_DB = 20.0, 5.0
 
-_TAKES = 4
+_TAKES = 2
 """Copies of every training utterance, each with its own noise, loudness and delay."""
 
 _WIDTH = 96
@@ -85,6 +85,9 @@ class SpeechCommands(Supervised):
     def load_own_data(self, case: Case) -> DataSplits:  # noqa: ARG002
         return load()
 
+    def augment(self, inputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return features.augmented(inputs, generator)
+
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
         """Constant, then linear decay to 0 over the last third."""
         share = min(1.0, 3 * (1 - step / num_steps))
@@ -130,7 +133,7 @@ def at_snr(waves_NT: torch.Tensor, snr_db: float, seed: int) -> torch.Tensor:
 
 
 def training_words(spoken: Sequence[Utterance]) -> Words:
-    """Every utterance four times: at 5 to 30 dB, a third to full loudness, shifted by up to 70 ms."""
+    """Every utterance twice: at 5 to 30 dB, a third to full loudness, shifted by up to 70 ms."""
     waves_NT, labels_N = clean(spoken)
     generator = torch.Generator().manual_seed(0)
     takes = []

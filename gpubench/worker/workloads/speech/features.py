@@ -17,6 +17,8 @@ SILENCE = float(np.log(1e-6))
 
 FRAMES_PER_S = SAMPLE_RATE_HZ / HOP
 
+_MOST_SHIFT = 2
+_FEATURE_NOISE = 0.3
 _LOUD = 0.01
 _MARGIN = 400
 
@@ -25,6 +27,15 @@ def log_mel(waves_NT: torch.Tensor) -> torch.Tensor:
     """Waves in [-1, 1] to features NLF, with L = 1 + T // 220."""
     spectrum = torch.stft(waves_NT, WINDOW, HOP, window=torch.hann_window(WINDOW), return_complex=True)
     return torch.log(spectrum.abs().square().transpose(-1, -2) @ _filters() + 1e-6)
+
+
+def augmented(features_NLF: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Shifts each sample by up to two bands, as a longer or shorter vocal tract would, and adds noise."""
+    num_samples, num_frames, num_bands = features_NLF.shape
+    shifts_N1 = torch.randint(-_MOST_SHIFT, _MOST_SHIFT + 1, (num_samples, 1), generator=generator)
+    bands_NF = (torch.arange(num_bands) + shifts_N1).clamp(0, num_bands - 1).to(features_NLF.device)
+    shifted_NLF = features_NLF.gather(2, bands_NF[:, None].expand(-1, num_frames, -1))
+    return shifted_NLF + _FEATURE_NOISE * torch.randn(features_NLF.shape, generator=generator).to(features_NLF)
 
 
 def wave(samples: Any) -> torch.Tensor:

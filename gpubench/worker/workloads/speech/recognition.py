@@ -23,7 +23,6 @@ BLANK = 0
 
 _STRIDE = 3
 _WIDTH = 96
-_FEATURE_NOISE = 0.3
 _RANDOM_FRAMES = 150
 
 
@@ -98,9 +97,7 @@ class SpeechRecognition(Supervised):
         return load()
 
     def augment(self, inputs: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        sound = inputs["sound"]
-        noise = torch.randn(sound.shape, generator=generator).to(sound)
-        return {**inputs, "sound": sound + _FEATURE_NOISE * noise}
+        return {**inputs, "sound": features.augmented(inputs["sound"], generator)}
 
     def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:
         assert isinstance(examples, Strings)

@@ -23,6 +23,7 @@ MOST_TOKENS = 40
 
 _RANDOM_LENGTH = 16
 _WARMUP_STEPS = 100
+_BETAS = (0.9, 0.98)
 
 
 class Sentences(Examples):
@@ -75,10 +76,12 @@ class Translation(Supervised):
         return load(case.data_root)
 
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
-        """Linear warm-up over 100 steps, times the square root of the remaining share of steps."""
+        """Linear warm-up over 100 steps, times the square root of the remaining share of steps; the betas of Vaswani et
+        al. (2017).
+        """
         share = min(1.0, (step + 1) / _WARMUP_STEPS) * (1 - step / num_steps) ** 0.5
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate * share
+            group["lr"], group["betas"] = learning_rate * share, _BETAS
 
     def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:
         assert isinstance(examples, Sentences)
