@@ -155,4 +155,4 @@ def _score_column(scores: Mapping[int, QualitySummary]) -> Column:
 
     if len(specs) == 1:
         return Column(spec.name, unit_title(spec), priority=5, unit=display_unit(spec), cell=score)
-    return Column("score", "score", "left", priority=5, cell=score)
+    return Column("score", "score", "left", priority=2, cell=score)
