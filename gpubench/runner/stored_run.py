@@ -25,6 +25,8 @@ from gpubench.suite.model.workload_names import first_on_the_path, is_users, mod
 
 _SHOWN = 4
 _OWN_KEY = "own-runs.key"
+_NONE_IS_KNOWN = ("variables.", "system.cpu_quota")
+"""Facts of which None means that there is none; of others, that it was not read."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def check_unchanged(info: RunInfo, here: Mapping[str, Any], interpreter: str, *,
         f"{name}: {before.get(name)} then, {now.get(name)} now"
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
-        and (name.startswith("variables.") or name.endswith(".name") or None not in (before.get(name), now.get(name)))
+        and (name.startswith(_NONE_IS_KNOWN) or name.endswith(".name") or None not in (before.get(name), now.get(name)))
     ]
     files = _files_changed(info)
     commits = [(each.get("git") or {}).get("commit") for each in (info.environment, here)]

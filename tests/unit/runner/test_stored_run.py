@@ -82,6 +82,7 @@ def changed(**fields):
     [
         (changed(git={"commit": "bbbb"}), PREFIX, "git.commit: aaaa then, bbbb now"),
         (changed(variables={"OMP_NUM_THREADS": "1"}), PREFIX, "variables.OMP_NUM_THREADS: None then, 1 now"),
+        (changed(system={"cpu_quota": 0.5}), PREFIX, "system.cpu_quota: None then, 0.5 now"),
         (changed(cpu={"model": "C", "num_threads_usable": 1}), PREFIX, "cpu.num_threads_usable: 8 then, 1 now"),
         (changed(worker={"torch": "2.13", "python": "3.11.7"}), PREFIX, "worker.torch: 2.12 then, 2.13 now"),
         (changed(gpus=[]), PREFIX, "gpu0.name: H then, None now"),
