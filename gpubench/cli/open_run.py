@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpubench.cli.print_errors import say
 from gpubench.cli.shared_options import DEFAULT_STORE
 from gpubench.core.errors import UsageError
 
@@ -15,11 +16,16 @@ if TYPE_CHECKING:
 
 
 def open_run(reference: str, store: Path) -> "Run":
-    """The run with this name: `@last`, `@last~2`, a unique prefix, a tag or a path. UsageError if none or several."""
+    """The run with this name: `@last`, `@last~2`, a unique prefix, a tag or a path. UsageError if none or several. What
+    cannot be read of it is said.
+    """
     from gpubench.store.run_names import resolve_run
     from gpubench.store.run_reader import load_run
 
-    return load_run(resolve_run(reference, store))
+    run = load_run(resolve_run(reference, store))
+    for notice in run.dropped:
+        say(f"note: {run.info.run}: {notice}")
+    return run
 
 
 def pick_case(summary: "RunSummary", name: str) -> "CaseSummary":

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.cli.print_errors import say
 from gpubench.cli.shared_options import complete_runs, json_option, price_of, price_option, store_option, wide_option
 
 if TYPE_CHECKING:
@@ -146,5 +145,3 @@ def _print_run(summary: "RunSummary", stored: "Run", name: str, *, everything: b
     # Written as they are made: together, the tables of ten thousand cases take more memory than their figures.
     for section in sections_of(view, None if everything else SECTIONS):
         writer.section(section)
-    for notice in stored.dropped:
-        say(f"note: {notice}")

@@ -52,6 +52,20 @@ def test_a_launch_that_cannot_be_is_left_out_and_named(store: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "command",
+    [["show", "odd"], ["compare", "odd", "sound"], ["check", "odd", "--against", "sound"]],
+    ids=lambda c: c[0],
+)
+def test_every_command_says_which_launches_it_could_not_read(
+    store: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    records = store / "20261123-1602-cnn-7f3a" / "records.jsonl"
+    records.write_bytes(records.read_bytes()[:-40])
+    main([*command, "--store", str(store)])
+    assert "the last line of records.jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("old", "new"), [('"precision": "fp32"', '"precision": "fp3"'), ('"seed": 0', '"seed": 0, "moon": "full"')]
 )
 def test_a_run_with_a_setting_from_the_future_is_one_line_of_the_history(
