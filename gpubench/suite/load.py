@@ -114,7 +114,7 @@ def missing_workloads(
     """Workloads that cannot be found here, each with its place in the file, and those known to be `unusable` (by name:
     what is wrong, and what to do). A case with its own `python` is not checked, as that may find them.
     """
-    root, _ = read_yaml(loaded.text, SourceText.of_text(str(loaded.path), loaded.text))
+    root, _ = read_yaml(loaded.text, SourceText.of_text(loaded.source, loaded.text))
     assert isinstance(root, YamlMapping), "it was loaded from it"
     root, _ = apply_overrides(root, loaded.overrides)
     found = []

@@ -50,3 +50,4 @@ def test_a_target_that_cannot_take_its_input_ends_before_anything_is_measured(he
     out, err = capfd.readouterr()
     assert status == 2
     assert "net.py:Net cannot take a batch of 2 samples of 4x8x8" in " ".join(out.split()) + err
+    assert "None:" not in out + err

@@ -1,15 +1,18 @@
 """`python -m gpubench.tools.selfcheck statistics`."""
 
 import sys
+from pathlib import Path
 
 import click
 
+from gpubench.store.run_reader import load_run
 from gpubench.tools.selfcheck.measure_agents import COST_HEADER, cost_row, measure_agents
 from gpubench.tools.selfcheck.simulate_bisections import SPREADS, render_searches, run_searches
 from gpubench.tools.selfcheck.simulate_contests import CONTEST_SCENES, render_contests, render_launches, run_contests
 from gpubench.tools.selfcheck.simulate_fleets import FLEET_HEADER, FLEET_SCENES, FLEETS, fleet_row, run_fleets
 from gpubench.tools.selfcheck.simulate_tuning import TUNE_HEADER, run_tuning, tuning_row
 from gpubench.tools.selfcheck.simulate_verdicts import TARGET_NOTES, render, run_selfcheck
+from gpubench.tools.selfcheck.stored_grids import grid_rows, run_stored, write_rows
 
 
 @click.group()
@@ -69,9 +72,15 @@ def bisect(trials: int, seed: int) -> None:
 
 
 @main.command()
-@click.option("--grids", type=click.IntRange(1), default=100, show_default=True, help="Simulated grids per row.")
+@click.option("--grids", type=click.IntRange(1), default=100, show_default=True, help="Searches per row.")
 @click.option("--seed", default=20261130, show_default=True, help="Seed of the whole simulation.")
-def tune(grids: int, seed: int) -> None:
+@click.option(
+    "--stored",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Search the measured grids in this folder instead of simulated ones.",
+)
+def tune(grids: int, seed: int, stored: Path | None) -> None:
     """Search grids whose best setting is known; exit 1 if the choice or its cost misses the target.
 
     The choice is to be within 1 % of the best in 95 % of the searches, less three standard errors, and no search may
@@ -79,10 +88,18 @@ def tune(grids: int, seed: int) -> None:
     """
     click.echo(TUNE_HEADER)
     met = True
-    for counts in run_tuning(grids, seed):
+    for counts in run_tuning(grids, seed) if stored is None else run_stored(stored, grids, seed):
         click.echo(tuning_row(counts))
         met = met and counts.met
     sys.exit(0 if met else 1)
+
+
+@main.command()
+@click.argument("suite", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+def grid(suite: Path, runs: tuple[Path, ...]) -> None:
+    """Print the launches and contests of RUNS of a suite as the CSV of a measured grid."""
+    write_rows(grid_rows(suite, [load_run(run) for run in runs]), sys.stdout)
 
 
 @main.command()

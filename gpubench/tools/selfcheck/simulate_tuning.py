@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gpubench.analysis.tuning.grid import LAUNCHES_PER_SETTING, FailureKind, Space, TriedPoints
 from gpubench.analysis.tuning.search import Search
@@ -30,22 +30,6 @@ SHARE_WITHIN, MOST_COST = 0.95, 0.15
 
 
 @dataclass(frozen=True)
-class TuneScene:
-    """How a machine measures. `launch`: SD of a launch, `process`: of a setting in a contest process, on log speed."""
-
-    name: str
-    launch: float = 0.02
-    process: float = 0.006
-
-
-TUNE_SCENES = (
-    TuneScene("quiet", launch=0.008, process=0.003),
-    TuneScene("usual"),
-    TuneScene("launches vary 15 %", launch=0.15, process=0.01),
-)
-
-
-@dataclass(frozen=True)
 class Grid:
     """A grid with its answers. `speeds`: log speed of each point; `failed`: those that do not work."""
 
@@ -57,6 +41,37 @@ class Grid:
     @property
     def best(self) -> float:
         return max(speed for point, speed in enumerate(self.speeds) if point not in self.failed)
+
+
+class GridScene(Protocol):
+    """How a machine measures: log speeds, of a launch or of points that take turns in a process."""
+
+    def launch(self, grid: Grid, point: int, rng: "np.random.Generator", /) -> float: ...
+
+    def process(self, grid: Grid, points: Sequence[int], rng: "np.random.Generator") -> dict[int, float]: ...
+
+
+@dataclass(frozen=True)
+class TuneScene:
+    """Normal errors of log speed. `launch_sd`: of a launch, `process_sd`: of a setting in a contest process."""
+
+    name: str
+    launch_sd: float = 0.02
+    process_sd: float = 0.006
+
+    def launch(self, grid: Grid, point: int, rng: "np.random.Generator") -> float:
+        return grid.speeds[point] + float(rng.normal(0, self.launch_sd))
+
+    def process(self, grid: Grid, points: Sequence[int], rng: "np.random.Generator") -> dict[int, float]:
+        level = rng.normal(0, self.launch_sd)
+        return {point: grid.speeds[point] + level + float(rng.normal(0, self.process_sd)) for point in points}
+
+
+TUNE_SCENES = (
+    TuneScene("quiet", launch_sd=0.008, process_sd=0.003),
+    TuneScene("usual"),
+    TuneScene("launches vary 15 %", launch_sd=0.15, process_sd=0.01),
+)
 
 
 @dataclass(frozen=True)
@@ -126,7 +141,7 @@ def simulated_grid(kind: str, number: int, seed: int, pair: float | None = None)
     return Grid(f"{kind} {number}", space, tuple(speeds), failed)
 
 
-def search_grid(grid: Grid, scene: TuneScene, rng: "np.random.Generator") -> Searched:
+def search_grid(grid: Grid, scene: GridScene, rng: "np.random.Generator") -> Searched:
     """A whole search, measured as the scene does."""
     measured, seed = TriedPoints(), int(rng.integers(2**31))
     while (ask := Search(grid.space, measured, seed=seed).next()) is not None:
@@ -147,19 +162,18 @@ def search_grid(grid: Grid, scene: TuneScene, rng: "np.random.Generator") -> Sea
 
 
 def _launch(
-    grid: Grid, scene: TuneScene, rng: "np.random.Generator", measured: TriedPoints, point: int, repeat: int
+    grid: Grid, scene: GridScene, rng: "np.random.Generator", measured: TriedPoints, point: int, repeat: int
 ) -> None:
     if point not in measured.order:
         measured.order.append(point)
     if point in grid.failed:
         measured.failed[point] = grid.failed[point]
         return
-    level = grid.speeds[point] + float(rng.normal(0, scene.launch))
-    measured.launches.setdefault(point, {})[repeat] = level
+    measured.launches.setdefault(point, {})[repeat] = scene.launch(grid, point, rng)
 
 
 def _contests(
-    grid: Grid, scene: TuneScene, rng: "np.random.Generator", measured: TriedPoints, points: Sequence[int]
+    grid: Grid, scene: GridScene, rng: "np.random.Generator", measured: TriedPoints, points: Sequence[int]
 ) -> None:
     by_group: dict[int | None, list[int]] = {}
     for point in points:
@@ -167,10 +181,7 @@ def _contests(
     for members in by_group.values():
         first, *others = members
         for at in range(0, len(others), 7):
-            level = rng.normal(0, scene.launch)
-            measured.contests.append(
-                {p: grid.speeds[p] + level + float(rng.normal(0, scene.process)) for p in (first, *others[at : at + 7])}
-            )
+            measured.contests.append(scene.process(grid, (first, *others[at : at + 7]), rng))
 
 
 @dataclass(frozen=True)
@@ -216,7 +227,7 @@ def run_tuning(grids: int, seed: int) -> Iterator[TuneCounts]:
     import numpy as np
 
     for scene in TUNE_SCENES:
-        for kind in ("cpu", "gpu") if scene.launch < LOUD else ("cpu",):
+        for kind in ("cpu", "gpu") if scene.launch_sd < LOUD else ("cpu",):
             rng = np.random.default_rng([seed, len(scene.name)])
             done = [search_grid(simulated_grid(kind, number, seed), scene, rng) for number in range(grids)]
             yield count_searches(f"{kind.upper()}, {scene.name}", done)
