@@ -5,7 +5,7 @@ baseline, and one row per case and metric for queries by other programs. Needs S
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -104,7 +104,8 @@ class Database:
         self._missing = bool(on_disk) and not Path(str(parsed.database)).exists()
 
     def __enter__(self) -> Self:
-        with self._working():
+        with ExitStack() as unless_opened, self._working():
+            unless_opened.callback(self._engine.dispose)
             if self._create:
                 self._tables.create_all(self._engine)
             elif self._missing or not self._has_tables():
@@ -112,6 +113,7 @@ class Database:
                     f"the database {self.name} holds no runs", hint="`gpubench db sync --db URL` puts stored runs in."
                 )
             self._check_schema()
+            unless_opened.pop_all()
         return self
 
     def _has_tables(self) -> bool:

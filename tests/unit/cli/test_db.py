@@ -1,6 +1,7 @@
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def call(capsys, *arguments):
 
 
 def rows(query):
-    with sqlite3.connect("reports/gpubench.db") as connection:
+    with closing(sqlite3.connect("reports/gpubench.db")) as connection:
         return connection.execute(query).fetchall()
 
 
@@ -149,7 +150,7 @@ def test_no_password_is_printed(capsys):
 def test_a_database_of_a_newer_gpubench_is_refused(capsys):
     runs([1000.0])
     call(capsys, "db", "sync")
-    with sqlite3.connect("reports/gpubench.db") as connection:
+    with closing(sqlite3.connect("reports/gpubench.db")) as connection, connection:
         connection.execute("update gpubench_schema set number = 3")
     status, _, err = call(capsys, "history", "--db", URL)
     assert status == ExitStatus.USAGE
