@@ -23,7 +23,7 @@ from gpubench.tools.selfcheck.simulate_tuning import Grid, Searched, TuneCounts,
 if TYPE_CHECKING:
     import numpy as np
 
-    from gpubench.analysis.tuning.grid import FailureKind, Space
+    from gpubench.analysis.tuning.grid import FailureKind
 
 COLUMNS = ("case", "kind", "process", "log_speed")
 _SWEEPS = 50
@@ -104,7 +104,7 @@ def read_grid(suite: Path) -> StoredGrid:
         raise ValueError(f"{suite.with_suffix('.csv')}: no launch of cases {missing}")
     levels, off = _levels(list(processes.values()))
     speeds = {point: fmean(each) for point, each in launches.items()}
-    speeds |= _in_launches(levels, speeds, space)
+    speeds |= _in_launches(levels, speeds, list(processes.values()))
     answers = tuple(speeds.get(point, -math.inf) for point in range(len(cases)))
     return StoredGrid(Grid(suite.stem, space, answers, failed), StoredScene(launches, off))
 
@@ -131,13 +131,16 @@ def _levels(processes: Sequence[Levels]) -> tuple[Levels, dict[int, list[float]]
     return level, off
 
 
-def _in_launches(levels: Levels, launched: Levels, space: "Space") -> Levels:
-    """Levels of processes on the scale of launches: those of a group are moved by the same amount."""
+def _in_launches(levels: Levels, launched: Levels, processes: Sequence[Levels]) -> Levels:
+    """Levels of processes on the scale of launches: points that processes connect are moved by the same amount."""
+    connected: list[set[int]] = []
+    for process in processes:
+        joined = {*process}.union(*(each for each in connected if each & process.keys()))
+        connected = [each for each in connected if not each & joined] + [joined]
     moved: Levels = {}
-    for group in {*space.groups} - {None}:
-        points = [point for point in levels if space.groups[point] == group]
-        both = [launched[point] - levels[point] for point in points if point in launched]
-        moved |= {point: levels[point] + fmean(both) for point in points if both}
+    for points in connected:
+        by = fmean(launched[point] - levels[point] for point in points)
+        moved |= {point: levels[point] + by for point in points}
     return moved
 
 
