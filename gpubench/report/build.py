@@ -24,7 +24,6 @@ from gpubench.report.topics import (
     ceilings,
     cold_start,
     collectives,
-    compression,
     effects,
     efficiency,
     energy,
@@ -36,6 +35,7 @@ from gpubench.report.topics import (
     scaling,
     set_up,
     steadiness,
+    variants,
     waterfall,
 )
 from gpubench.report.topics.set_up import machine_line
@@ -52,7 +52,8 @@ ORDER: dict[str, Topic] = {
     "waterfall": waterfall.section,
     "effects": effects.section,
     "launches": launches.section,
-    "compression": compression.section,
+    "compression": variants.compression_section,
+    "frameworks": variants.frameworks_section,
     "memory": memory.section,
     "energy": energy.section,
     "ceilings": ceilings.section,

@@ -22,7 +22,7 @@ _EXPLAINS = 0.05
 """A note gets a line if it explains at least this share of the intervals."""
 _FIRST = ("GB601", "GB602")
 """Findings that explain why two figures of the screen seem to contradict each other."""
-_TABLES = ("fleet", "waterfall", "compression", "ceilings", "scaling", "collectives")
+_TABLES = ("fleet", "waterfall", "compression", "frameworks", "ceilings", "scaling", "collectives")
 """Sections whose tables follow the best settings."""
 RESULT_SECTIONS = ("best", *_TABLES, "unmeasured", "findings")
 

@@ -14,7 +14,7 @@ from gpubench.report.headline import headline
 from gpubench.report.model.report_model import plain
 from gpubench.report.render.result_screen import RESULT_SECTIONS, final_screen
 from gpubench.report.render.terminal import TerminalReport
-from gpubench.report.topics.compression import section
+from gpubench.report.topics.variants import compression_section
 from gpubench.report.view.run_view import View
 
 KINDS = {"none": (100.0, 0.96, 4.0), "int8-weight": (90.0, 0.955, 1.0), "prune-50": (101.0, 0.93, 4.0)}
@@ -44,7 +44,7 @@ def column(table, key):
 
 
 def test_each_kind_stands_against_the_plain_model(summary):
-    (table,) = section(View(summary)).tables
+    (table,) = compression_section(View(summary)).tables
     assert column(table, "compress") == ["none", "int8-weight", "prune-50"]
     assert [text.split("x")[0] for text in column(table, "against")] == ["", "0.90", "1.01"]
     assert column(table, "model_bytes") == ["4.00", "1.00 (0.25x)", "4.00 (1.00x)"]
@@ -54,7 +54,7 @@ def test_each_kind_stands_against_the_plain_model(summary):
 
 
 def test_zeros_are_said_to_save_no_time(summary):
-    (table,) = section(View(summary)).tables
+    (table,) = compression_section(View(summary)).tables
     assert any("multiply zeros like any other number" in plain(note) for note in table.notes)
 
 
@@ -69,7 +69,7 @@ def test_a_kind_that_lost_too_much_of_its_score_may_not_win(summary):
 def test_a_run_without_compressed_models_has_no_such_section():
     made = Invented()
     made.measured("plain", 100.0, mode="infer", device="cpu", precision="fp32", batch_size=64)
-    assert section(View(summarise_run(made.run()))).empty
+    assert compression_section(View(summarise_run(made.run()))).empty
 
 
 def test_the_screen_after_a_run_shows_what_each_kind_gains_and_loses(summary):

@@ -1,4 +1,4 @@
-"""Does a compressed model pay: its speed, size and memory against the plain model, and what it loses of its score."""
+"""What a variant gains and loses: a compressed model against the plain one, a framework against the plain loop."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,11 @@ from gpubench.report.view.case_tables import MEMORY, mark, memory_metric, metric
 from gpubench.report.view.run_view import View
 from gpubench.report.view.scores import score_text, trained_at
 
+_STEP = "step_time_s"
 _NAMED = ("workload", "device", "precision", "batch_size")
 
 
-def section(view: View) -> Section:
+def compression_section(view: View) -> Section:
     """Empty unless some case has a compressed model."""
     entries = [entry for entry in view.summary.cases if entry.status is Status.OK]
     if all(entry.case.compress == "none" for entry in entries):
@@ -32,24 +33,24 @@ def section(view: View) -> Section:
         for entry in group[1:]
         if group[0].case.compress == "none" and (found := compared(entry, group[0])) is not None
     }
-    return Section("compression", "Compression", tables=(_table(view, rows, ratios),) if rows else ())
+    return Section("compression", "Compression", tables=(_compression_table(view, rows, ratios),) if rows else ())
 
 
-def _key(entry: CaseSummary) -> str:
-    """Cases that differ in nothing but their compression."""
-    return repr({name: value for name, value in entry.case.settings.items() if name != "compress"})
+def _key(entry: CaseSummary, varied: str = "compress") -> str:
+    """Cases that differ in nothing but `varied`."""
+    return repr({name: value for name, value in entry.case.settings.items() if name != varied})
 
 
-def _table(view: View, rows: Sequence[CaseSummary], ratios: dict[int, SpeedRatio]) -> Table:
+def _against(found: SpeedRatio | None) -> Cell | None:
+    if found is None:
+        return None
+    cell = ratio_cell(found.ratio)
+    return cell._replace(spread=f"{cell.spread} {found.verdict}".strip())
+
+
+def _compression_table(view: View, rows: Sequence[CaseSummary], ratios: dict[int, SpeedRatio]) -> Table:
     plain = {_key(entry): entry.metrics.get("model_bytes") for entry in rows if entry.case.compress == "none"}
     lead = rows[0].speed_metric
-
-    def against(entry: CaseSummary) -> Cell | None:
-        found = ratios.get(id(entry))
-        if found is None:
-            return None
-        cell = ratio_cell(found.ratio)
-        return cell._replace(spread=f"{cell.spread} {found.verdict}".strip())
 
     def size(entry: CaseSummary) -> Cell:
         before, held = plain.get(_key(entry)), entry.metrics.get("model_bytes")
@@ -77,7 +78,7 @@ def _table(view: View, rows: Sequence[CaseSummary], ratios: dict[int, SpeedRatio
         Column("mark", "", "left", cell=mark),
         *(setting_column(name) for name in (*told, "compress")),
         metric_column(lead, 0, lambda entry: metric_cell(lead, entry.metrics, spread=True)),
-        Column("against", "vs plain", priority=1, cell=against),
+        Column("against", "vs plain", priority=1, cell=lambda entry: _against(ratios.get(id(entry)))),
         Column("model_bytes", "model MiB", priority=1, unit="MiB", cell=size),
         Column("changed", "of weights", priority=4, cell=changed),
         metric_column(MEMORY, 3, lambda entry: metric_cell(memory_metric(entry), entry.metrics)),
@@ -106,3 +107,43 @@ def _notes(rows: Sequence[CaseSummary]) -> tuple[Line, ...]:
         ),
         line("The score is that of the trained model after it was compressed; a pruned one was trained on first."),
     )
+
+
+def frameworks_section(view: View) -> Section:
+    """Empty unless some case runs in a framework beside the plain loop."""
+    entries = [entry for entry in view.summary.cases if entry.status is Status.OK]
+    loops = {_key(entry, "framework"): entry for entry in entries if entry.case.framework == "loop"}
+    others = {_key(entry, "framework") for entry in entries if entry.case.framework != "loop"}
+    rows = [entry for entry in entries if _key(entry, "framework") in others & set(loops)]
+    rows.sort(key=lambda entry: (_key(entry, "framework"), entry.planned.index))
+    return Section("frameworks", "Frameworks", tables=(_frameworks_table(rows, loops),) if rows else ())
+
+
+def _frameworks_table(rows: list[CaseSummary], loops: dict[str, CaseSummary]) -> Table:
+    def added(entry: CaseSummary) -> Cell | None:
+        step, plain = entry.metrics.get(_STEP), loops[_key(entry, "framework")].metrics.get(_STEP)
+        if step is None or plain is None or entry.case.framework == "loop":
+            return None
+        added_ms = (step.value - plain.value) * 1e3
+        return Cell(f"{added_ms:+.2f}", value=added_ms)
+
+    def against(entry: CaseSummary) -> Cell | None:
+        plain = loops[_key(entry, "framework")]
+        return None if entry is plain else _against(compared(entry, plain))
+
+    names = ("workload", "mode", "device", "precision", "batch_size")
+    told = [name for name in names if len({getattr(entry.case, name) for entry in rows}) > 1]
+    columns = (
+        Column("mark", "", "left", cell=mark),
+        *(setting_column(name) for name in (*told, "framework")),
+        metric_column(_STEP, 0, lambda entry: metric_cell(_STEP, entry.metrics, spread=True)),
+        Column("added", "adds ms", priority=1, unit="ms", cell=added),
+        Column("against", "vs loop", priority=1, cell=against),
+    )
+    notes = lines(
+        "adds: to the median step of the plain loop, over launches; vs loop: times as fast, in turns where they met in "
+        "a contest, which may use fewer threads."
+    )
+    return Table.of(
+        "frameworks", columns, rows, notes=notes, tone=tone, case_index=lambda entry: entry.planned.index
+    ).without_empty_columns()
