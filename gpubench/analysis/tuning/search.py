@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from heapq import nsmallest
 from itertools import pairwise
 from typing import Literal
 
@@ -36,6 +37,9 @@ _DRAWN_POINTS = 160
 _LEAST_ROUNDS = 3
 _MOST_LAUNCHES = 4
 """Most launches of finalists that cannot take turns; more would not be worth their cost."""
+
+_DISTURBED = math.log(3)
+"""A launch is this much slower, on logs, than another of its setting only if something disturbed it."""
 
 _PLAUSIBLE = 0.02
 _SIMPLER = 0.004
@@ -85,7 +89,7 @@ class Search:
         room = left if room is None else min(left, room)
         if room < 1:
             return None
-        return self._begin(room) or self._in_turn() or self._search(room) or self._final(room)
+        return self._begin(room) or self._doubted() or self._in_turn() or self._search(room) or self._final(room)
 
     # Which points are out
 
@@ -123,6 +127,19 @@ class Search:
         if self.start is None:
             left = left[:1]
         return Ask("start", launch=tuple(left[:room])) if left else None
+
+    def _doubted(self) -> Ask | None:
+        """The slowest point once more, if it has one launch that was far slower than every other point: one disturbed
+        launch would rule out its values everywhere.
+        """
+        launches = self._measured.launches
+        best = {point: max(launches[point].values()) for point in self._measured.valid if launches[point]}
+        if len(best) < 2:
+            return None
+        slowest, other = nsmallest(2, best, key=lambda point: best[point])
+        if len(launches[slowest]) > 1 or best[other] - best[slowest] < _DISTURBED:
+            return None
+        return Ask("start", launch=(slowest,), repeat=2)
 
     def _in_turn(self) -> Ask | None:
         """Valid points that have not taken turns yet, with the first and the best of those that can share their
@@ -168,7 +185,8 @@ class Search:
         known = []
         process = 0
         for point, launches in self._measured.launches.items():
-            for score in launches.values():
+            least = max(launches.values(), default=0.0) - _DISTURBED
+            for score in [score for score in launches.values() if score >= least]:
                 process += 1
                 known.append(Known(point, process, score, alone=True))
         for contest in self._measured.contests:

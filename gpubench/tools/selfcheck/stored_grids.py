@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING, TextIO
 
 from gpubench.analysis.tuning.tuned_run import TunedRun, failure_of
@@ -103,7 +103,7 @@ def read_grid(suite: Path) -> StoredGrid:
     if missing:
         raise ValueError(f"{suite.with_suffix('.csv')}: no launch of cases {missing}")
     levels, off = _levels(list(processes.values()))
-    speeds = {point: fmean(each) for point, each in launches.items()}
+    speeds = {point: median(each) for point, each in launches.items()}
     speeds |= _in_launches(levels, speeds, list(processes.values()))
     answers = tuple(speeds.get(point, -math.inf) for point in range(len(cases)))
     return StoredGrid(Grid(suite.stem, space, answers, failed), StoredScene(launches, off))

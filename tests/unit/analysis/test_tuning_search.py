@@ -24,8 +24,10 @@ def speed(point):
     return 0.3 * precision + (0.4 if layout and precision == 2 else -0.1 * layout) + 0.2 * math.log1p(batch)
 
 
-def searched(space=ONE_PROCESS, *, fails=None, room=None, apart=()):
-    """A whole search without noise; `fails` says how a point fails, `room` how many launches there is time for."""
+def searched(space=ONE_PROCESS, *, fails=None, room=None, apart=(), disturbed=()):
+    """A whole search without noise; `fails` says how a point fails, `room` how many launches there is time for, and the
+    first launch of a point in `disturbed` is a thousand times too slow.
+    """
     measured, asked = TriedPoints(apart={*apart}), []
     while (ask := Search(space, measured).next(None if room is None else room - measured.cost)) is not None:
         asked.append(ask)
@@ -35,7 +37,8 @@ def searched(space=ONE_PROCESS, *, fails=None, room=None, apart=()):
             if kind:
                 measured.failed[point] = kind
             else:
-                measured.launches.setdefault(point, {})[ask.repeat] = speed(point)
+                slower = math.log(1000) if point in disturbed and ask.repeat == 1 else 0.0
+                measured.launches.setdefault(point, {})[ask.repeat] = speed(point) - slower
         groups = {space.groups[point] for point in ask.contest}
         for group in groups:
             measured.contests.append({point: speed(point) for point in ask.contest if space.groups[point] == group})
@@ -44,6 +47,13 @@ def searched(space=ONE_PROCESS, *, fails=None, room=None, apart=()):
 
 def test_a_setting_that_pays_only_together_with_another_is_found():
     search, _ = searched()
+    assert search.best == at(1, 2, 3)
+
+
+def test_a_launch_that_was_disturbed_is_done_again_and_rules_nothing_out():
+    alone = at(0, 2, 0)  # the best precision, as the only change from the start
+    search, asked = searched(disturbed={alone})
+    assert [ask.repeat for ask in asked if alone in ask.launch] == [1, 2]
     assert search.best == at(1, 2, 3)
 
 
