@@ -130,14 +130,14 @@ class Search:
 
     def _doubted(self) -> Ask | None:
         """The slowest point once more, if it has one launch that was far slower than every other point: one disturbed
-        launch would rule out its values everywhere.
+        launch would rule out its change of the start everywhere.
         """
         launches = self._measured.launches
         best = {point: max(launches[point].values()) for point in self._measured.valid if launches[point]}
         if len(best) < 2:
             return None
         slowest, other = nsmallest(2, best, key=lambda point: best[point])
-        if len(launches[slowest]) > 1 or best[other] - best[slowest] < _DISTURBED:
+        if slowest == self.start or len(launches[slowest]) > 1 or best[other] - best[slowest] < _DISTURBED:
             return None
         return Ask("start", launch=(slowest,), repeat=2)
 
