@@ -3,11 +3,11 @@ from fakes.runs import Invented, a_quality
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.report.build import build_report
 from gpubench.report.model.report_model import plain
-from gpubench.report.topics.accuracy import to_target_tables
+from gpubench.report.topics.accuracy import quality_tables, to_target_tables
 from gpubench.report.view.run_view import View
 
 
-def trained(times, joules=None, *, target=0.95, trainings=1):
+def trained(times, joules=None, *, target=0.95, trainings=1, timed=True):
     """Quality entries (precision -> seconds to the target per seed, None where it was not reached)."""
     made = Invented()
     for precision, seconds in times.items():
@@ -25,9 +25,9 @@ def trained(times, joules=None, *, target=0.95, trainings=1):
                 }
             )
             energy = None if joules is None else joules[precision][seed]
-            made.add(
-                planned, seed + 1, quality=run, metrics={"energy_j": energy, "mean_power_w": 300.0 if energy else None}
-            )
+            metrics = {"energy_j": energy, "mean_power_w": 300.0 if energy else None}
+            metrics |= {} if timed else {"time_to_accuracy_s": None}
+            made.add(planned, seed + 1, quality=run, metrics=metrics)
     suite = {"schema": 1, "name": "acc", "quality": {"reference": {"precision": "fp32"}, "target_accuracy": target}}
     return summarise_run(made.run(suite=suite))
 
@@ -47,6 +47,13 @@ def test_each_precision_has_its_time_with_an_interval_over_seeds_and_is_held_aga
     assert [text.split()[0] for text in texts(table, "time_to_accuracy_s")] == ["2.0", "1.0"]
     assert all("±" in text for text in texts(table, "time_to_accuracy_s"))
     assert texts(table, "speed") == ["", "2.000x ±0.000"]
+
+
+def test_a_target_that_was_reached_beside_other_programs_was_not_timed():
+    (table,) = quality_tables(trained(TIMES, timed=False))
+    assert texts(table, "to_accuracy") == ["not timed", "not timed"]
+    (table,) = quality_tables(trained({"fp32": [None], "amp-bf16": [None]}))
+    assert texts(table, "to_accuracy") == ["not reached", "not reached"]
 
 
 def test_joules_of_repeated_trainings_are_those_of_one():
