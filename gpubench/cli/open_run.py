@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 
 def open_run(reference: str, store: Path) -> "Run":
-    """The run with this name: `@last`, `@last~2`, a unique prefix, a tag or a path. UsageError if none or several. What
-    cannot be read of it is said.
+    """The run with this name: `@last`, `@last~2`, a unique prefix, a tag or a path. UsageError if none or several.
+
+    Prints a note for each launch that could not be read.
     """
     from gpubench.store.run_names import resolve_run
     from gpubench.store.run_reader import load_run

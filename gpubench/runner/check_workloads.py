@@ -21,7 +21,7 @@ TIMEOUT_S = 300.0
 """Seconds; the same as for a launch."""
 
 _PATIENCE_S = 5.0
-"""Seconds until it is said that modules are still being imported; then again after twice as long, and so on."""
+"""Seconds until the user is told that modules are still being imported; then after twice as long, and so on."""
 
 _LAST_LINES = 3
 _SLOW = (
@@ -43,8 +43,8 @@ def unusable_workloads(
     """Unusable workloads by name: what is wrong, and what to do (may be empty).
 
     Checks only users' own workloads for this interpreter, and with `shipped_too` those named by a library too. Their
-    program is ended after `timeout_s`; `say` hears that it takes long. Its output is shown only if it ends without an
-    answer.
+    program is ended after `timeout_s`; `say` is called when it takes long. Its output is shown only if it ends without
+    an answer.
     """
     asked: dict[str, Case] = {}
     for case in cases:
@@ -73,15 +73,20 @@ def unusable_workloads(
 
 def check_target(loaded: LoadedSuite, say: Say = lambda _: None) -> None:
     """UsageError if the module named as a target cannot be imported, or is not a model."""
-    if loaded.target is None:
-        return
-    found = unusable_workloads(loaded.cases, shipped_too=True, timeout_s=loaded.suite.measure.timeout, say=say)
+    if loaded.target is not None:
+        refuse_unusable(loaded, loaded.cases, say)
+
+
+def refuse_unusable(loaded: LoadedSuite, cases: Iterable[Case], say: Say) -> None:
+    """UsageError if a workload of `cases`, the user's or one named by a library, cannot be used."""
+    timeout_s = loaded.suite.measure.timeout
+    found = unusable_workloads(cases, loaded.beside, shipped_too=True, timeout_s=timeout_s, say=say)
     for said, hint in found.values():
         raise UsageError(said, hint=hint)
 
 
 def _status_of(command: Sequence[str], output: Path, timeout_s: float, named: str, say: Say) -> int | None:
-    """Runs the program in a session of its own, and returns its exit status; None if it was ended after `timeout_s`.
+    """Runs the program in a new session and returns its exit status; None if it was ended after `timeout_s`.
 
     It is killed on an exception too, such as Ctrl-C, which a module may catch and ignore.
     """

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from gpubench.core.errors import WorkerError
 from gpubench.core.findings import finding
@@ -9,7 +10,7 @@ from gpubench.core.records import Failure, Record, Status
 from gpubench.protocol.messages import Job, JobArm
 from gpubench.runner.arms.arm import Arm, Level
 from gpubench.runner.block_launches import BlockLaunches
-from gpubench.runner.contest.free_cpus import threads_beside_others, with_threads
+from gpubench.runner.contest.free_cpus import leaves_threads_open, threads_beside_others, with_threads
 from gpubench.runner.events import CaseFinished, LaunchFinished, LaunchStarted, Notice, RoundFinished
 from gpubench.runner.launch.recorder import PlannedLaunch, record_of, unmeasured
 from gpubench.runner.launch.worker_hosts import HostKey, HostPool
@@ -38,7 +39,6 @@ class Rounds:
         self._blocks = BlockLaunches(context, schedule, levels or {})
         self._began_s = self._context.limits.clock()
         self._done_before = schedule.num_done
-        self._threads_to_train: list[int | None] = []
         self._finished: set[int] = {case.index for case in schedule.cases if schedule.over(case)}
 
     def run(self, pool: HostPool) -> None:
@@ -121,7 +121,8 @@ class Rounds:
         """None if the launch was stopped before it had anything to store."""
         arm = self._arms.get(launch.arm)
         case = launch.case.case if arm is None else arm.case(launch.case.case)
-        threads = self._free_threads(case) if launch.case.kind == "quality" else None
+        is_open = launch.case.kind == "quality" and leaves_threads_open(case)
+        threads = self._threads_to_train if is_open else None
         case = with_threads(case, threads)
         try:
             pool.get(HostKey.of(case))  # must come before the job makes a folder for its log
@@ -134,17 +135,11 @@ class Rounds:
         record = record_of(launch, outcome, self._context.writer.write_samples, self._blocks.why_not(launch.case))
         return record if threads is None else _without_training_time(record, threads)
 
-    def _free_threads(self, case: Case) -> int | None:
-        """Threads for the trainings of this run on a busy CPU, which is looked at once; None: torch's own number."""
-        if case.device_type != "cpu" or case.cpu_threads is not None:
-            return None
-        if not self._threads_to_train:
-            measured = [
-                each for each in self._schedule.cases if each.kind == "measure" and each.case.device_type == "cpu"
-            ]
-            launches = [record for each in measured for record in self._schedule.records_of(each)]
-            self._threads_to_train.append(threads_beside_others(launches))
-        return self._threads_to_train[0]
+    @cached_property
+    def _threads_to_train(self) -> int | None:
+        """Threads for trainings on a CPU, looked at before the first one; None: torch's own number."""
+        measured = [each for each in self._schedule.cases if each.kind == "measure" and each.case.device_type == "cpu"]
+        return threads_beside_others([record for each in measured for record in self._schedule.records_of(each)])
 
     def _job(self, launch: PlannedLaunch, case: Case) -> Job:
         context, suite = self._context, self._context.suite

@@ -70,18 +70,22 @@ def check_unchanged(info: RunInfo, here: Mapping[str, Any], interpreter: str, *,
         if before.get(name) != now.get(name)
         and (name.startswith(_NONE_IS_KNOWN) or name.endswith(".name") or None not in (before.get(name), now.get(name)))
     ]
-    files = _files_changed(info)
-    commits = [(each.get("git") or {}).get("commit") for each in (info.environment, here)]
-    committed = [] if None in commits or commits[0] == commits[1] else ["git.commit: {} then, {} now".format(*commits)]
-    same = [f"{each}; the measured code is the same" for each in committed] if _code_known(info) and not files else []
-    moved += [*files, *([] if same else committed)]
+    files, harmless = _files_changed(info), list[str]()
+    moved += files
+    then, later = ((each.get("git") or {}).get("commit") for each in (info.environment, here))
+    if then != later and None not in (then, later):
+        said = f"git.commit: {then} then, {later} now"
+        if files or not _code_known(info):
+            moved.append(said)
+        else:
+            harmless.append(f"{said}; the measured code is the same")
     if moved and not force:
         more = f"; and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else ""
         raise UsageError(
             f"run {info.run} was made in a different state ({'; '.join(moved[:_SHOWN])}{more})",
             hint="Start a new run and compare the two; --force continues anyway.",
         )
-    return (*moved, *same)
+    return (*moved, *harmless)
 
 
 def _code_known(info: RunInfo) -> bool:

@@ -25,7 +25,8 @@ def flush_output() -> None:
     """
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         with contextlib.suppress(Exception):
-            stream.flush()  # type: ignore[union-attr]
+            if stream is not None:
+                stream.flush()
 
 
 CAN_FORK = hasattr(os, "fork") and sys.platform == "linux"

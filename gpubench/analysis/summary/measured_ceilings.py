@@ -37,6 +37,7 @@ _LEAST_CAPPED = 0.01
 _POWER_STATE = ("sm_clock_mhz", "power_w", "at_power_limit")
 _STATE = ("sm_clock_mhz", "mean_power_w", "burst_sm_clock_mhz", "burst_power_w")
 _STREAMS: dict[str, Quantity] = {"read": "memory_read", "write": "memory_write", "triad": "memory_triad"}
+_ESTIMATE = TypeAdapter(Estimate)
 _COPIES: dict[str, Quantity] = {"resident": "memory", "pinned": "h2d_pinned", "pageable": "h2d_pageable"}
 
 
@@ -237,7 +238,7 @@ def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
             quantity=facts["quantity"],
             precision=facts["precision"],
             device=CeilingDevice(key, facts["device_name"], facts["threads"]),
-            value=TypeAdapter(Estimate).validate_python(facts["value"]),
+            value=_ESTIMATE.validate_python(facts["value"]),
             label=facts["label"],
             run=facts["run"],
             measured=facts["measured"],

@@ -186,7 +186,9 @@ class Search:
         process = 0
         for point, launches in self._measured.launches.items():
             least = max(launches.values(), default=0.0) - _DISTURBED
-            for score in [score for score in launches.values() if score >= least]:
+            for score in launches.values():
+                if score < least:
+                    continue
                 process += 1
                 known.append(Known(point, process, score, alone=True))
         for contest in self._measured.contests:

@@ -153,7 +153,7 @@ def command(
 
 def _loaded(target: str, overrides: tuple[str, ...], axes: tuple[str, ...], *, quality: bool) -> Any:
     from gpubench.core.errors import UsageError
-    from gpubench.runner.check_workloads import unusable_workloads
+    from gpubench.runner.check_workloads import refuse_unusable
     from gpubench.suite.tuned_axes import tuned_suite
 
     loaded = tuned_suite(target, overrides, axes)
@@ -166,10 +166,7 @@ def _loaded(target: str, overrides: tuple[str, ...], axes: tuple[str, ...], *, q
         loaded = tuned_suite(target, (*overrides, "quality=off"), axes)
     if loaded.target is not None:
         click.echo(f"importing {loaded.target} ...", err=True)
-    timeout_s = loaded.suite.measure.timeout
-    found = unusable_workloads(loaded.cases[:1], loaded.beside, shipped_too=True, timeout_s=timeout_s, say=say)
-    for said, hint in found.values():
-        raise UsageError(said, hint=hint)
+    refuse_unusable(loaded, loaded.cases[:1], say)
     return loaded
 
 

@@ -59,7 +59,7 @@ def bandwidth_chart(contest: Contest) -> Chart | None:
 
 
 def _link_gb_s(entry: CaseSummary) -> float | None:
-    """What the case says of its link; None if nothing, or no speed."""
+    """The speed of the link that the case states, in GB/s; None if it states none, or no size."""
     try:
         return parse_bytes(entry.case.params.get(LINK, "")) / _GB
     except ValueError:

@@ -11,7 +11,7 @@ from gpubench.core.records import ContestRecord, Failure, Record, Status, latest
 from gpubench.machine.control_groups import memory_limit
 from gpubench.machine.host_facts import memory_bytes
 from gpubench.protocol.messages import Job, JobArm, Result
-from gpubench.runner.contest.free_cpus import threads_beside_others, with_threads
+from gpubench.runner.contest.free_cpus import leaves_threads_open, threads_beside_others, with_threads
 from gpubench.runner.contest.groups import (
     LEAST_ROUNDS,
     MOST_CASES,
@@ -163,7 +163,7 @@ class Contests:
 
     def _threads(self, group: ContestGroup, launches: Sequence[Record], before: Sequence[ContestRecord]) -> int | None:
         """The number of threads, the same for all processes of a contest; None: torch's own."""
-        if group.first.case.device_type != "cpu" or group.first.case.cpu_threads is not None:
+        if not leaves_threads_open(group.first.case):
             return None
         if before:
             return before[0].threads_asked

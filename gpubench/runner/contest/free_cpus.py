@@ -21,6 +21,11 @@ BUSY_SHARE = 0.2
 LOOK_S = 0.5
 
 
+def leaves_threads_open(case: Case) -> bool:
+    """Whether the number of CPU threads may follow what is free: it runs on the CPU and asks for no number."""
+    return case.device_type == "cpu" and case.cpu_threads is None
+
+
 def threads_beside_others(records: Sequence[Record]) -> int | None:
     """Threads for a contest of cases with these launches: as many as CPUs are free. None: torch's own number.
 

@@ -68,8 +68,8 @@ def serve_run(host: str, port: int, node: int | None = None, *, patience_s: floa
 
 
 def serve_cards(host: str, port: int, node: int | None = None, *, patience_s: float = 0.0) -> None:
-    """The same with one agent for each CUDA device of this machine, which is all that the agent and its workers see.
-    Without any, with one agent. Returns when all have ended. UsageError if the devices cannot be told apart.
+    """The same with one agent for each GPU or MIG slice of this machine, which is all that the agent and its workers
+    see. Without any, with one agent. Returns when all have ended. UsageError if the devices cannot be told apart.
     """
     try:
         cards = one_card_each(os.environ)

@@ -41,9 +41,10 @@ OPERATORS = {
 """What `operators:<operator>` may name, each with the class that the worker imports."""
 
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "all_to_all", "send_recv")
+"""What `collectives:<name>` may name."""
+
 LINK = "link"
 """Name in `params` of the speed of the link between ranks, a size per second."""
-"""What `collectives:<name>` may name."""
 
 
 class ModelLibrary(NamedTuple):

@@ -14,7 +14,7 @@ def one_card_each(environ: Mapping[str, str]) -> list[dict[str, str]]:
     """`environ` once for each device that it shows, changed to show it alone: a card or MIG slice of NVIDIA's, else a
     card of AMD's. Devices are named by UUID. Empty if there are none.
 
-    TelemetryError if AMD's have no UUIDs of their own.
+    TelemetryError if AMD's cards cannot be told apart by UUID.
     """
     nvidia = cuda_cards(environ)
     if nvidia:

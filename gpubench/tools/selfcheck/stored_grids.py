@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, median
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast, get_args
 
+from gpubench.analysis.tuning.grid import FailureKind
 from gpubench.analysis.tuning.tuned_run import TunedRun, failure_of
 from gpubench.core.records import Status, latest, latest_contests
 from gpubench.runner.contest.groups import process_groups
@@ -22,8 +23,6 @@ from gpubench.tools.selfcheck.simulate_tuning import Grid, Searched, TuneCounts,
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from gpubench.analysis.tuning.grid import FailureKind
 
 COLUMNS = ("case", "kind", "process", "log_speed")
 _SWEEPS = 50
@@ -35,8 +34,8 @@ Row = tuple[int, str, str, str]
 
 @dataclass(frozen=True)
 class StoredScene:
-    """Measures as the stored grid was measured: a launch is one of the point's own, and in a process each point is off
-    its level by as much as in one of its own processes, or else as some other point was.
+    """Draws what was measured: as a launch, one of the point's launches; in a process, the point's level plus how far
+    it was from that level in one of its processes (one of any point's, if it was in fewer than two).
     """
 
     launches: Mapping[int, Sequence[float]]
@@ -93,8 +92,8 @@ def read_grid(suite: Path) -> StoredGrid:
     with suite.with_suffix(".csv").open(newline="") as file:
         for row in csv.DictReader(file):
             point, said = int(row["case"]) - 1, row["log_speed"]
-            if said in ("oom", "wrong", "failed"):
-                failed[point] = said  # type: ignore[assignment]
+            if said in get_args(FailureKind):
+                failed[point] = cast(FailureKind, said)
             elif row["kind"] == "launch":
                 launches.setdefault(point, []).append(float(said))
             else:
