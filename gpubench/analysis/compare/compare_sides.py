@@ -20,7 +20,7 @@ from gpubench.analysis.verdict.judge import Level
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.analysis.verdict.many_comparisons import Logs, judge_suite, screen
 from gpubench.core.errors import UsageError
-from gpubench.core.metrics import METRICS
+from gpubench.core.metrics import METRICS, SESOI
 from gpubench.core.records import Estimate
 from gpubench.stats.estimators import Location, bounded_exp
 
@@ -104,12 +104,13 @@ def compare_sides(
     interleaved: bool | None = None,
     machines: bool = False,
 ) -> Compared:
-    """Compares two sides. `interleaved` None: True for arms of one run, else False. `machines`: that they were measured
-    on different machines is what is compared, and no reason to refuse.
+    """Compares two sides, arms by default with the smallest effect of interest of their run. `interleaved` None: True
+    for arms of one run, else False. `machines`: that they were measured on different machines is what is compared, and
+    no reason to refuse.
     """
     allow_unpaired = allow_unpaired or machines
     arms = reference.source == candidate.source == "arm" if interleaved is None else interleaved
-    chosen = settings or CompareSettings()
+    chosen = settings or CompareSettings(sesoi=candidate.sesoi or SESOI)
     if arms and reference.rounds > chosen.max_rounds:
         chosen = replace(chosen, max_rounds=reference.rounds)
     changes = compare_runs(reference, candidate, metrics, chosen, interleaved=arms, allow_unpaired=allow_unpaired)

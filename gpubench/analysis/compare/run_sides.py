@@ -48,8 +48,8 @@ class Side:
     settings).
 
     `source` and `suite` decide which sides may be compared. `name` is for display. For an arm, `rounds` is the most
-    rounds per case in its run, and `screen_rounds` those that a screened run gives every case. `price_per_hour`:
-    what the machine costs, if the run was told.
+    rounds per case in its run, `screen_rounds` those that a screened run gives every case, and `sesoi` the run's
+    smallest effect of interest. `price_per_hour`: what the machine costs, if the run was told.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Side:
     facts: Mapping[str, Any] = field(default_factory=dict)
     rounds: int = 0
     screen_rounds: int | None = None
+    sesoi: float | None = None
     hostname: str | None = None
     price_per_hour: float | None = None
 
@@ -98,7 +99,7 @@ def side_of(run: RecordedRun, name: str, *, arm: str | None = None, summary: Run
     # An arm may use its own interpreter, whose versions its workers report.
     versions = next((case.effective.versions for case in cases if case.effective and case.effective.versions), {})
     environment |= {f"worker.{key}": value for key, value in versions.items() if value is not None}
-    return Side(name, "arm", suite, cases, environment, given, run.info.repeats, run.info.screen_rounds)
+    return Side(name, "arm", suite, cases, environment, given, run.info.repeats, run.info.screen_rounds, run.info.sesoi)
 
 
 def arm_sides(

@@ -5,7 +5,10 @@ import pytest
 from fakes.matrix import matrix_run
 from fakes.runs import ENVIRONMENT, FakeRun
 
+from gpubench.analysis.compare.compare_sides import compare_sides
+from gpubench.analysis.compare.run_sides import arm_sides
 from gpubench.core.errors import UsageError
+from gpubench.core.metrics import SESOI
 from gpubench.report.comparison.versus import arms_report, runs_report
 from gpubench.report.drawing.draw import draw
 from gpubench.report.model.report_model import ReportModel, plain
@@ -109,11 +112,22 @@ def test_runs_of_different_cards_are_refused_unless_forced() -> None:
     assert "another card" in render_markdown(runs_report(other, [BEFORE], force=True))
 
 
-def test_the_arms_of_one_run_are_held_against_its_first() -> None:
+def with_arms(sesoi: float | None = None) -> FakeRun:
     arms = ((BEFORE, "base"), (AFTER, "head"))
     records = [record.model_copy(update={"arm": name}) for run, name in arms for record in run.records]
-    info = BEFORE.info.model_copy(update={"arms": tuple(ArmInfo(name=name) for _, name in arms)})
-    model = arms_report(replace(BEFORE, info=info, records=tuple(records)))
+    named = tuple(ArmInfo(name=name) for _, name in arms)
+    info = BEFORE.info.model_copy(update={"arms": named, "repeats": 3, "sesoi": sesoi})
+    return replace(BEFORE, info=info, records=tuple(records))
+
+
+@pytest.mark.parametrize(("sesoi", "judged_by"), [(None, SESOI), (0.25, 0.25)])
+def test_arms_are_judged_by_the_smallest_effect_of_their_run(sesoi: float | None, judged_by: float) -> None:
+    first, (other,) = arm_sides(with_arms(sesoi))
+    assert compare_sides(first, other).settings.sesoi == judged_by
+
+
+def test_the_arms_of_one_run_are_held_against_its_first() -> None:
+    model = arms_report(with_arms())
     assert model.title == "head against base"
     assert {row[5] for chart in model.charts if chart.key == "batch-train-cuda" for row in chart.rows} == {
         "base",
