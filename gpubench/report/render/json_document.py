@@ -87,13 +87,22 @@ def sides_text(sides: Mapping[str, RunSummary], *, folder: str | None = None, ca
         for each in _case_documents(summary)
         if case in (None, each["index"])
     )
-    head, _, tail = to_json(document).partition('\n  "cases": []')
-    yield f'{head}\n  "cases": ['
-    end = "]"
-    for number, each in enumerate(cases):
-        yield "," * (number > 0) + f"\n{json_text(each, indent=2)}".replace("\n", "\n    ")
-        end = "\n  ]"
-    yield end + tail
+    for number, (name, part) in enumerate(document.items()):
+        yield f"{',' if number else '{'}\n  {json_text(name)}: "
+        yield from _listed(cases) if name == "cases" else (_indented(part, "  "),)
+    yield "\n}\n"
+
+
+def _listed(entries: Iterator[Any]) -> Iterator[str]:
+    opening = "["
+    for each in entries:
+        yield f"{opening}\n    {_indented(each, '    ')}"
+        opening = ","
+    yield "[]" if opening == "[" else "\n  ]"
+
+
+def _indented(part: Any, margin: str) -> str:
+    return json_text(part, indent=2).replace("\n", f"\n{margin}")
 
 
 def _sides_document(sides: Mapping[str, RunSummary], folder: str | None) -> dict[str, Any]:
