@@ -93,7 +93,7 @@ def _invoke(command: click.Command, arguments: list[str], name: str, meta: dict[
     """Runs the command, which may return a status or call `ctx.exit` or `sys.exit`."""
     # A stored run is millions of objects without cycles; collecting garbage every 700 objects takes half the time.
     usual = gc.get_threshold()
-    gc.set_threshold(100_000, 20, 100)
+    gc.set_threshold(1_000_000, 20, 100)
     try:
         with command.make_context(name, arguments) as ctx:
             # The error handlers need it after the context has ended.

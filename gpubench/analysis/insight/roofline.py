@@ -9,7 +9,6 @@ from gpubench.analysis.summary.measured_ceilings import (
     Ceiling,
     CeilingDevice,
     Ceilings,
-    ceilings_of,
     device_of,
     is_operator,
 )
@@ -64,7 +63,7 @@ class Roofline:
 
 def rooflines(summary: RunSummary) -> tuple[Roofline, ...]:
     """One per device and precision with a case that has FLOPs, bytes and a rate, in order of appearance."""
-    ceilings = ceilings_of(summary.info, summary.cases)
+    ceilings = summary.ceilings
     groups: dict[tuple[CeilingDevice, str], list[CaseSummary]] = {}
     for entry in summary.cases:
         device = device_of(entry, summary.info.environment)

@@ -250,9 +250,8 @@ def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
         return None
 
 
-def judge_by_peaks(info: RunInfo, entries: Sequence["CaseSummary"]) -> None:
+def judge_by_peaks(info: RunInfo, entries: Sequence["CaseSummary"], ceilings: Ceilings) -> None:
     """Gives each case the peak measured on its device at its precision, for its MFU."""
-    ceilings = ceilings_of(info, entries)
     known = any(ceilings)
     for entry in entries:
         if not is_operator(entry.case):

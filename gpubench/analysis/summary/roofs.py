@@ -10,7 +10,6 @@ from gpubench.analysis.summary.measured_ceilings import (
     CeilingDevice,
     Ceilings,
     Quantity,
-    ceilings_of,
     device_of,
     is_operator,
 )
@@ -76,9 +75,10 @@ def _high(value: Estimate) -> float:
     return value.value if value.high is None else value.high
 
 
-def with_findings_above_roofs(info: RunInfo, entries: Sequence["CaseSummary"]) -> list["CaseSummary"]:
+def with_findings_above_roofs(
+    info: RunInfo, entries: Sequence["CaseSummary"], ceilings: Ceilings
+) -> list["CaseSummary"]:
     """The cases, with GB215 and GB217 for those above what their device can do. Call it after `judge_by_peaks`."""
-    ceilings = ceilings_of(info, entries)
     if not any(ceilings):
         return list(entries)
     return [

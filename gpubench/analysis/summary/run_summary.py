@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 from gpubench.analysis.fleet.judge_run import Fleet, judge_fleet
@@ -11,7 +12,7 @@ from gpubench.analysis.summary.accuracy_verdict import QualitySummary, drop_find
 from gpubench.analysis.summary.case_figures import CaseFigures
 from gpubench.analysis.summary.case_summary import CaseSummary, Correctness
 from gpubench.analysis.summary.contest_levels import ContestLevels, contest_levels
-from gpubench.analysis.summary.measured_ceilings import judge_by_peaks
+from gpubench.analysis.summary.measured_ceilings import Ceilings, ceilings_of, judge_by_peaks
 from gpubench.analysis.summary.roofs import with_findings_above_roofs
 from gpubench.analysis.summary.scaling_efficiency import judge_scaling
 from gpubench.analysis.summary.two_levels import two_levels
@@ -54,6 +55,11 @@ class RunSummary:
     def __repr__(self) -> str:
         return f"<RunSummary of {self.info.run}: {len(self.cases)} cases, {len(self.quality)} quality runs>"
 
+    @cached_property
+    def ceilings(self) -> Ceilings:
+        """Those measured by the run, and those known when it began."""
+        return ceilings_of(self.info, self.cases)
+
     @property
     def counts(self) -> dict[Status, int]:
         """Number of cases by status, including quality entries; only statuses that occur, in the order of `Status`."""
@@ -88,18 +94,20 @@ def summarise_run(
     for entry in summaries:
         entry.metrics.price_per_hour = price_per_hour if entry.kind == "measure" else None
     quality = judge_quality([entry for entry in summaries if entry.kind == "quality"], run.info.suite)
+    any_drop = any(trained.verdict == "drop" for trained in quality)
     cases = []
     for entry in summaries:
-        dropped = drop_findings(entry, quality) if quality and entry.kind == "measure" else ()
+        dropped = drop_findings(entry, quality) if any_drop and entry.kind == "measure" else ()
         if dropped:
             everything = (*entry.findings, *dropped)
             standing = Validity.INVALID if entry.correctness == "fail" else validity(everything)
             entry = replace(entry, findings=everything, validity=standing)
         if entry.kind == "measure":
             cases.append(entry)
-    judge_by_peaks(run.info, cases)
+    ceilings = ceilings_of(run.info, cases)
+    judge_by_peaks(run.info, cases, ceilings)
     if metrics is None:
-        cases = with_findings_above_roofs(run.info, cases)
+        cases = with_findings_above_roofs(run.info, cases, ceilings)
     judge_scaling(cases)
     contests = contest_levels(run.contests) if arm is None else ()
     return RunSummary(

@@ -10,7 +10,6 @@ from gpubench.analysis.summary.measured_ceilings import (
     Ceiling,
     CeilingDevice,
     Ceilings,
-    ceilings_of,
     device_of,
     is_operator,
 )
@@ -58,7 +57,7 @@ def ceilings_table(summary: RunSummary) -> Table | None:
     """The ceilings of every device of the run; None if none is known."""
     met = (device_of(entry, summary.info.environment) for entry in summary.cases)
     devices = list(dict.fromkeys(device for device in met if device is not None))
-    known = ceilings_of(summary.info, summary.cases)
+    known = summary.ceilings
     found = sorted(
         (each for each in known if each.device in devices),
         key=lambda each: (devices.index(each.device), _place(each), each.value.value),

@@ -2,7 +2,7 @@
 
 from gpubench.analysis.summary.case_figures import mfu
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.measured_ceilings import ceilings_of, device_of, is_operator
+from gpubench.analysis.summary.measured_ceilings import device_of, is_operator
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.units import format_number, format_percent
 from gpubench.report.model.report_model import Chart, Datum, Section
@@ -42,7 +42,7 @@ def efficiency_chart(contest: Contest, summary: RunSummary) -> Chart | None:
     ]
     if not shown:
         return None
-    ceilings, environment = ceilings_of(summary.info, summary.cases), summary.info.environment
+    ceilings, environment = summary.ceilings, summary.info.environment
     found = {id(entry): ceilings.peak_flops(entry, device_of(entry, environment)) for entry in shown}
     peaks = {key: peak.value.value for key, peak in found.items() if peak is not None}
     factor, unit = (1e-12, "TFLOP/s") if max(map(_flops, shown)) >= 1e11 else (1e-9, "GFLOP/s")

@@ -112,9 +112,11 @@ def _notes(rows: Sequence[CaseSummary]) -> tuple[Line, ...]:
 def frameworks_section(view: View) -> Section:
     """Empty unless some case runs in a framework beside the plain loop."""
     entries = [entry for entry in view.summary.cases if entry.status is Status.OK]
-    loops = {_key(entry, "framework"): entry for entry in entries if entry.case.framework == "loop"}
     others = {_key(entry, "framework") for entry in entries if entry.case.framework != "loop"}
-    rows = [entry for entry in entries if _key(entry, "framework") in others & set(loops)]
+    if not others:
+        return Section("frameworks", "Frameworks")
+    loops = {_key(entry, "framework"): entry for entry in entries if entry.case.framework == "loop"}
+    rows = [entry for entry in entries if _key(entry, "framework") in others & loops.keys()]
     rows.sort(key=lambda entry: (_key(entry, "framework"), entry.planned.index))
     return Section("frameworks", "Frameworks", tables=(_frameworks_table(rows, loops),) if rows else ())
 
