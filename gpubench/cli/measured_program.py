@@ -21,8 +21,7 @@ from gpubench.cli.standing_verdicts import SEQUENTIAL_ROUNDS
 from gpubench.core.errors import UsageError
 from gpubench.core.metrics import SESOI
 from gpubench.core.secrets import hide_secrets
-from gpubench.runner.program_input import SharedInput
-from gpubench.runner.program_run import ProgramRun, run_program
+from gpubench.runner.program_run import ProgramRun, SharedInput, run_program
 from gpubench.telemetry.devices.base import Backend, Identity, TelemetryError
 from gpubench.telemetry.devices.open_backend import open_backend
 from gpubench.telemetry.run_telemetry import TelemetrySession, open_session

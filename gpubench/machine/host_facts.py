@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpubench.core.usable_cpus import usable_cpus
+from gpubench.core.cpus import usable_cpus
 from gpubench.machine import control_groups
 
 RELEVANT_FLAGS = (

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpubench.core.home_folder import expand_home
 from gpubench.machine import host_facts
+from gpubench.store.atomic_files import expand_home
 
 CACHE_SCHEMA = 1
 CPU = "cpu"

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Literal, NamedTuple
 
+from gpubench.core.cpus import usable_cpus
 from gpubench.core.errors import WorkerError
 from gpubench.core.records import Status
-from gpubench.core.usable_cpus import usable_cpus
 from gpubench.protocol.host_modules import host_modules
 from gpubench.protocol.messages import Hello
 from gpubench.runner.arms.arm import Arm

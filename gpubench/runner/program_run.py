@@ -3,8 +3,10 @@
 import errno
 import os
 import resource
+import select
 import shutil
 import signal
+import stat
 import subprocess
 import threading
 import time
@@ -13,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from gpubench.core.errors import UsageError
 from gpubench.core.process_tree import PROC, adopt_orphans, descendants, size_of
@@ -257,3 +260,37 @@ def _signals_passed_on() -> Iterator[_PassedOn]:
     finally:
         for number, handler in usual.items():
             signal.signal(number, handler)
+
+
+class SharedInput:
+    """What all runs of a program read from. A file is read from the same place by each run; a pipe gives its content to
+    the first run that reads, and the next ones would do other work.
+    """
+
+    def __init__(self, stream: int | IO[bytes] = 0) -> None:
+        self._fd = stream if isinstance(stream, int) else stream.fileno()
+        self._start: int | None = None
+        self._is_pipe = False
+        try:
+            mode = os.fstat(self._fd).st_mode
+            self._is_pipe = stat.S_ISFIFO(mode)
+            self._start = os.lseek(self._fd, 0, os.SEEK_CUR) if stat.S_ISREG(mode) else None
+        except OSError:  # closed
+            pass
+        self._was_empty = self._is_pipe and self._at_end()
+
+    def rewind(self) -> None:
+        """Before a run: back to where the first one began, if this is a file."""
+        if self._start is not None:
+            os.lseek(self._fd, self._start, os.SEEK_SET)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether this is a pipe whose content has been read to its end, so that another run finds nothing in it."""
+        return self._is_pipe and not self._was_empty and self._at_end()
+
+    def _at_end(self) -> bool:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        events = dict(poll.poll(0)).get(self._fd, 0)
+        return bool(events & select.POLLHUP) and not events & select.POLLIN

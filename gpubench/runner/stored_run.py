@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from gpubench.core.errors import UsageError
-from gpubench.core.home_folder import expand_home
 from gpubench.core.secrets import hide_secrets
 from gpubench.machine import environment, machine_cache
 from gpubench.protocol.loaded_files import file_digest, package_digest
+from gpubench.store.atomic_files import expand_home
 from gpubench.store.run_info import RunInfo
 from gpubench.suite.load import beside
 from gpubench.suite.model.workload_names import first_on_the_path, is_users, module_names, modules_beside

@@ -233,3 +233,8 @@ def check_room(folder: Path) -> None:
         raise store_error("write to", folder, error) from error
     finally:
         remove_if_there(probe)
+
+
+def expand_home(path: str) -> Path:
+    """The path unchanged if there is no home folder, where `Path.expanduser` would raise."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - see above

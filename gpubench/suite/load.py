@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,17 +14,31 @@ from gpubench.core.units import format_bytes
 from gpubench.suite.cases.expand import Expansion, expand, quality_cases
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Suite
-from gpubench.suite.read.auto_device import auto_device, with_device
 from gpubench.suite.read.find_mistakes import check
 from gpubench.suite.read.find_workload import why_missing
 from gpubench.suite.read.overrides import apply_overrides
 from gpubench.suite.read.problems import Mark, Problem, SourceText, error, in_order, path_text, suite_error
 from gpubench.suite.read.shipped import shipped_suites
 from gpubench.suite.read.suspicious_settings import oddities
-from gpubench.suite.read.yaml_document import BadText, YamlMapping, paths_of, read_yaml, value_mark
+from gpubench.suite.read.yaml_document import (
+    BadText,
+    YamlEntry,
+    YamlList,
+    YamlMapping,
+    YamlNode,
+    YamlScalar,
+    paths_of,
+    read_yaml,
+    value_mark,
+)
 from gpubench.suite.target import is_target, refuse_other_kinds, refuse_without_name, target_suite
 
 MAX_BYTES = 256 * 1024
+
+
+_GPU_FILES = ("nvidia[0-9]*", "kfd", "dxg")
+"""Device files of NVIDIA's driver, of AMD's, and of either under WSL."""
+_HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 @dataclass(frozen=True)
@@ -174,3 +189,27 @@ def read_text(path: Path) -> str:
         line = content.count(b"\n", 0, problem.start)
         mark = Mark(SourceText(str(path)), line, problem.start - content.rfind(b"\n", 0, problem.start) - 1)
         raise suite_error([error("", f"not UTF-8 text (byte 0x{content[problem.start]:02x})", mark)]) from problem
+
+
+def auto_device(dev: Path = Path("/dev"), environ: Mapping[str, str] = os.environ) -> str:
+    """`cuda` or `cpu`, without asking torch, so in a millisecond. If torch cannot use the GPU, the case says why."""
+    if any(environ.get(name, "0").strip() in ("", "-1") for name in _HIDING):
+        return "cpu"
+    return "cuda" if any(next(dev.glob(pattern), None) for pattern in _GPU_FILES) else "cpu"
+
+
+def with_device(root: YamlMapping, device: str) -> YamlMapping:
+    """The suite with `device` wherever it says `device: auto`."""
+    return YamlMapping(root.mark, {name: _replaced(name, entry, device) for name, entry in root.entries.items()})
+
+
+def _replaced(name: str, entry: YamlEntry, device: str) -> YamlEntry:
+    return YamlEntry(entry.key_mark, _chosen(entry.node, device, is_device=name == "device"))
+
+
+def _chosen(node: YamlNode, device: str, *, is_device: bool) -> YamlNode:
+    if isinstance(node, YamlMapping):
+        return with_device(node, device)
+    if isinstance(node, YamlList):
+        return YamlList(node.mark, [_chosen(each, device, is_device=is_device) for each in node.elements])
+    return YamlScalar(node.mark, device) if is_device and node.value == "auto" else node

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from gpubench.core.cpus import usable_cpus
 from gpubench.core.did_you_mean import near
 from gpubench.core.errors import UsageError
-from gpubench.core.usable_cpus import usable_cpus
 from gpubench.suite.cases.labels import varying
 from gpubench.suite.load import LoadedSuite, load_suite
 from gpubench.suite.model.case import Case

@@ -74,8 +74,7 @@ def command(
       gpubench stat -- sh -c 'make -j8 && ./bench'
     """  # noqa: D301 - click looks for the character itself
     from gpubench.cli.measured_program import ProgramTelemetry, measure_programs
-    from gpubench.runner.program_input import SharedInput
-    from gpubench.runner.program_run import find_program
+    from gpubench.runner.program_run import SharedInput, find_program
 
     reference = _words(against)
     if sesoi is not None and reference is None:

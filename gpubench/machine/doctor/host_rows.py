@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from gpubench.core.usable_cpus import usable_cpus
+from gpubench.core.cpus import usable_cpus
 from gpubench.machine import control_groups, host_facts
 from gpubench.machine.doctor_row import DoctorRow, Group, Level, doctor_row
 from gpubench.telemetry.devices.base import TelemetryError

@@ -9,8 +9,8 @@ from functools import partial
 from statistics import median
 from typing import Any
 
+from gpubench.core.cpus import usable_cpus
 from gpubench.core.units import format_percent
-from gpubench.core.usable_cpus import usable_cpus
 from gpubench.machine import host_facts, machine_cache
 from gpubench.machine.doctor_row import DoctorRow, Group, Level, doctor_row
 from gpubench.machine.selftest import alternating_blocks

@@ -17,8 +17,7 @@ from gpubench.report.model.words import count, joined, sentence
 from gpubench.report.topics.batch import batch_chart
 from gpubench.report.topics.energy import energy_chart
 from gpubench.report.topics.memory import memory_chart
-from gpubench.report.view.contests import Contest, charted
-from gpubench.report.view.launch_dots import LAUNCH
+from gpubench.report.view.contests import LAUNCH, Contest, charted
 from gpubench.report.view.score_charts import accuracy_charts
 
 _MOST_ROWS = 16

@@ -13,17 +13,19 @@ from gpubench.report.model.report_model import Chart, Datum, Section
 from gpubench.report.model.words import joined
 from gpubench.report.view.contests import (
     BAND,
+    DOTS,
+    LAUNCH,
     Contest,
     by_batch,
     change,
     figure,
     has_figure,
+    launch_dots,
     other_settings,
     standing,
     times,
     with_hollow,
 )
-from gpubench.report.view.launch_dots import DOTS, LAUNCH, launch_dots
 from gpubench.report.view.run_view import View
 
 _LEVELS_OFF = 1.05

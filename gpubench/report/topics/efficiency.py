@@ -7,8 +7,7 @@ from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.units import format_number, format_percent
 from gpubench.report.model.report_model import Chart, Datum, Section
 from gpubench.report.view.case_tables import metrics_section
-from gpubench.report.view.contests import Contest, name_of, standing, with_hollow
-from gpubench.report.view.launch_dots import DOTS, LAUNCH, launch_dots
+from gpubench.report.view.contests import DOTS, LAUNCH, Contest, launch_dots, name_of, standing, with_hollow
 from gpubench.report.view.run_view import View
 
 _SHOWN = (

@@ -6,8 +6,7 @@ from statistics import median
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.units import format_percent
 from gpubench.report.model.report_model import Chart, Datum, Section
-from gpubench.report.view.contests import Contest, name_of, times
-from gpubench.report.view.launch_dots import LAUNCH
+from gpubench.report.view.contests import LAUNCH, Contest, name_of, times
 from gpubench.report.view.run_view import View
 from gpubench.report.view.samples import fastest_of_each
 

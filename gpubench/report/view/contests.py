@@ -11,7 +11,7 @@ from gpubench.analysis.insight.best_settings import SpeedRatio, best_settings
 from gpubench.analysis.insight.decision import Decision, Ranking, batch_of
 from gpubench.analysis.summary.case_figures import scaled
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.core.findings import FINDINGS, Effect, Validity
+from gpubench.core.findings import FINDINGS, Effect, Finding, Validity
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
 from gpubench.core.units import format_percent
@@ -22,6 +22,11 @@ from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import LEGEND_ORDER
 
 MOST_CHARTED = 8
+
+LAUNCH = "launch"
+"""The standing of a mark for a single launch, drawn small."""
+
+DOTS = "Small dots are single launches."
 
 
 @dataclass(frozen=True)
@@ -193,19 +198,32 @@ def over(found: SpeedRatio, what: str) -> str:
 
 def why_not_short(entry: CaseSummary) -> str:
     """`is weakened by not-converged (GB203)`: `why_not` as part of a sentence about the case."""
-    for effect in (Effect.INVALIDATES, Effect.WEAKENS):
-        for found in entry.findings:
-            if found.effect == effect:
-                spec = FINDINGS.get(found.code)
-                verb = "is not valid: " if effect is Effect.INVALIDATES else "is weakened by "
-                return f"{verb}{f'{spec.name} ' if spec else ''}({found.code})"
-    return "its output failed the check" if entry.correctness == "fail" else "its output was not verified"
+    found = _worst(entry)
+    if found is None:
+        return _why_not_verified(entry)
+    spec = FINDINGS.get(found.code)
+    verb = "is not valid: " if found.effect == Effect.INVALIDATES else "is weakened by "
+    return f"{verb}{f'{spec.name} ' if spec else ''}({found.code})"
 
 
 def why_not(entry: CaseSummary) -> str:
     """Why a case with a figure may not win, by its most severe finding."""
-    for effect in (Effect.INVALIDATES, Effect.WEAKENS):
-        for found in entry.findings:
-            if found.effect == effect:
-                return f"{found.message} ({found.code})"
-    return "its output failed the check." if entry.correctness == "fail" else "its output was not verified."
+    found = _worst(entry)
+    return f"{_why_not_verified(entry)}." if found is None else f"{found.message} ({found.code})"
+
+
+def _worst(entry: CaseSummary) -> Finding | None:
+    severe = (
+        found for effect in (Effect.INVALIDATES, Effect.WEAKENS) for found in entry.findings if found.effect == effect
+    )
+    return next(severe, None)
+
+
+def _why_not_verified(entry: CaseSummary) -> str:
+    return "its output failed the check" if entry.correctness == "fail" else "its output was not verified"
+
+
+def launch_dots(entry: CaseSummary, metric: str, factor: float = 1.0) -> list[tuple[str, float]]:
+    """(`launch 2`, value) of each launch; empty for a single launch, which is the figure itself."""
+    found = entry.launch_values(metric)
+    return [(f"launch {repeat}", value * factor) for repeat, value in found.items()] if len(found) > 1 else []

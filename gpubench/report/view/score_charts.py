@@ -10,7 +10,7 @@ from gpubench.core.records import Quality
 from gpubench.report.model.figure_cells import display_unit
 from gpubench.report.model.report_model import Chart, Datum
 from gpubench.report.model.words import joined, place
-from gpubench.report.view.launch_dots import DOTS, LAUNCH, launch_dots
+from gpubench.report.view.contests import DOTS, LAUNCH, launch_dots
 from gpubench.report.view.scores import best_trivial, by_task, capital, direction, spec_of, task_key, unit_title
 from gpubench.suite.cases.expand import ACCURACY_FOLLOWS
 from gpubench.suite.cases.labels import short_word, varying

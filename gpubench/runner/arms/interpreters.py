@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpubench.core.errors import UsageError
-from gpubench.core.home_folder import expand_home
+from gpubench.store.atomic_files import expand_home
 
 _ASK = """\
 import json, os, site, sys

@@ -9,8 +9,8 @@ import os
 import time
 from collections.abc import Sequence
 
+from gpubench.core.cpus import usable_cpus
 from gpubench.core.records import Record
-from gpubench.core.usable_cpus import usable_cpus
 from gpubench.machine.host_facts import HostCpuTime, cpu_time
 from gpubench.suite.model.case import Case
 

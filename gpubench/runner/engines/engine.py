@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from gpubench.core.errors import UsageError
 from gpubench.protocol import start_module
 from gpubench.store.atomic_files import read_end
 
@@ -37,38 +36,6 @@ class Engine(Protocol):
 def agent_command(address: str, *arguments: str) -> tuple[str, ...]:
     """`gpubench node --connect ADDRESS` with this interpreter."""
     return (*start_module.command("gpubench", "node", "--connect", address), *arguments)
-
-
-class Starter:
-    """An engine that is one program (`srun`, `mpirun`), which starts all agents."""
-
-    def __init__(self, name: str, command: Sequence[str], asked: Asked, environ: Mapping[str, str]) -> None:
-        """UsageError if the program is not installed."""
-        self._name, self._log = name, asked.log
-        try:
-            with asked.log.open("ab") as output:
-                self._process = subprocess.Popen(
-                    command,
-                    env={**environ, **start_module.environment(environ=environ), **asked.variables},
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                )
-        except FileNotFoundError as error:
-            raise UsageError(
-                f"there is no `{command[0]}` here, which the engine {name} needs",
-                hint="Run inside an allocation, on a node where it is installed, or choose another --engine.",
-            ) from error
-
-    def problem(self, node: int) -> str | None:  # noqa: ARG002 - the program starts all nodes or none
-        status = self._process.poll()
-        if status is None:
-            return None
-        return f"{self._name} ended with status {status}: {last_line(self._log)}"
-
-    def close(self) -> None:
-        end([self._process])
 
 
 def end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:

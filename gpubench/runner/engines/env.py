@@ -1,21 +1,26 @@
-"""Pods, or other machines that all run the same command and read their node number from the environment.
+"""What engines set in the environment: a pod's place among all, a node's number, and thread limits that spoil figures.
 
 Kubeflow's TrainJob and PyTorchJob set PET_NNODES and PET_NODE_RANK, others WORLD_SIZE and RANK (one process per node);
 all set MASTER_ADDR and MASTER_PORT. The first node runs the suite and waits there for the others, which become
 `gpubench node`. The run's key is in the environment too (GPUBENCH_NODE_KEY, in pods from a Secret).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import NamedTuple
 
 from gpubench.core.errors import UsageError
-from gpubench.runner.engines.engine import Asked
-from gpubench.runner.engines.local import Local
 
 _FIRST = "MASTER_ADDR"
 _PORT = "MASTER_PORT"
 _NUMBER = ("PET_NODE_RANK", "RANK")
 _NODES = ("PET_NNODES", "WORLD_SIZE")
+
+_NUMBERS = ("SLURM_NODEID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "GPUBENCH_NODE", "PET_NODE_RANK", "GROUP_RANK")
+"""Slurm, Open MPI, MPICH, Ray and local (set by gpubench), Kubeflow's training operator, torchrun."""
+
+_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_SET_BY = ("RAY_JOB_ID", "TORCHELASTIC_RUN_ID")
+"""Variables of programs that limit their processes to one thread each without being asked."""
 
 
 class Pods(NamedTuple):
@@ -41,9 +46,16 @@ def pods(environ: Mapping[str, str]) -> Pods:
     return Pods(number, nodes, address, int(port or 0))
 
 
-def start(asked: Asked) -> Local:
-    """Starts the first node's own agent; the other nodes start theirs."""
-    return Local(asked, only=(0,))
+def node_number(environ: Mapping[str, str]) -> int | None:
+    """The number of this node, from 0; None if no engine sets one."""
+    return _first(environ, _NUMBERS)
+
+
+def undo_thread_limits(environ: MutableMapping[str, str]) -> dict[str, str]:
+    """Removes and returns thread limits that Ray or torchrun set."""
+    if not any(name in environ for name in _SET_BY):
+        return {}
+    return {name: environ.pop(name) for name in _LIMITS if name in environ}
 
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> int | None:

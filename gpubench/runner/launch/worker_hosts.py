@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
+from gpubench.core.cpus import own_delay_s
 from gpubench.core.errors import WorkerError
-from gpubench.core.run_delay import own_delay_s
 from gpubench.core.secrets import given_back, mask_text, masked
 from gpubench.protocol import start_module
 from gpubench.protocol.messages import PROTOCOL_VERSION, End, Hello, Job, Message, encode

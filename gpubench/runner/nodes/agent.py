@@ -27,14 +27,14 @@ from gpubench.protocol.node_messages import (
     StopJob,
 )
 from gpubench.runner.engines.engine import agent_command
-from gpubench.runner.engines.placement import node_number, undo_thread_limits
+from gpubench.runner.engines.env import node_number, undo_thread_limits
 from gpubench.runner.launch.job_pipe import Garbage, HostLost
 from gpubench.runner.launch.worker_hosts import Host, HostKey, device_index
 from gpubench.runner.nodes.addresses import interface_of
 from gpubench.runner.nodes.connection import KEY_VARIABLE, NodeConnection, connect
 from gpubench.store.atomic_files import read_end
 from gpubench.telemetry.devices.base import TelemetryError
-from gpubench.telemetry.devices.one_card import one_card_each
+from gpubench.telemetry.devices.open_backend import one_card_each
 from gpubench.telemetry.run_telemetry import TelemetrySession, open_session
 
 _TICK_S = 1.0

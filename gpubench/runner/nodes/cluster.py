@@ -1,5 +1,6 @@
 """The nodes of a run: an engine starts their agents, which connect and serve the run until it ends."""
 
+import resource
 import selectors
 import time
 from collections.abc import Callable
@@ -14,13 +15,16 @@ from gpubench.protocol.node_messages import Goodbye, NodeHello, NodeMessage
 from gpubench.runner.engines.engine import Engine
 from gpubench.runner.launch.worker_hosts import nodes_wanted
 from gpubench.runner.nodes.connection import NodeConnection, NodeListener
-from gpubench.runner.nodes.open_files import make_room
 from gpubench.suite.model.case import Case
 
 _TICK_S = 0.2
 
 Say = Callable[[str, str], None]
 """Called with a message about a node and a hint."""
+
+
+_OTHERS = 100
+"""Descriptors for all else that a run has open."""
 
 
 @dataclass
@@ -207,3 +211,20 @@ def _refuse(connection: NodeConnection, reason: str) -> None:
     with suppress(OSError):
         connection.send(Goodbye(reason=reason))
     connection.close()
+
+
+def make_room(num_agents: int) -> None:
+    """Raises this process's soft limit on open files if so many connections need it. UsageError if the hard limit,
+    which only the system's administrator raises, is too low.
+    """
+    needed = num_agents + _OTHERS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or needed <= soft:
+        return
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise UsageError(
+            f"{num_agents} agents need {needed} open files, of which this process may have {hard}",
+            hint="Raise the hard limit (`ulimit -Hn` shows it): `nofile` in /etc/security/limits.conf, LimitNOFILE= of "
+            "a systemd unit, or --ulimit nofile= of a container.",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gpubench.analysis.insight.paired_ratios import still_wanted
 from gpubench.analysis.summary.contest_levels import CONTEST, contest_levels, judged, paired_estimate
 from gpubench.core.records import ContestRecord, Status
-from gpubench.stats.column_levels import column_levels
+from gpubench.stats.estimators import column_levels
 from gpubench.stats.launch_looks import CONFIDENCE, are_enough, located, looks
 from gpubench.store.run_info import PlannedCase
 

@@ -11,9 +11,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from gpubench.core.cpus import own_delay_s, usable_cpus
 from gpubench.core.findings import Finding, finding
-from gpubench.core.run_delay import own_delay_s
-from gpubench.core.usable_cpus import usable_cpus
 from gpubench.protocol.messages import JobArm
 from gpubench.worker import effective_settings
 from gpubench.worker.ab.process_state import changes, process_state

@@ -12,7 +12,7 @@ from statistics import median
 
 from gpubench.protocol.messages import Result, SelfCheck
 from gpubench.stats.autocorrelation import autocorrelation_time
-from gpubench.stats.column_levels import column_levels
+from gpubench.stats.estimators import column_levels
 from gpubench.stats.median_interval import median_interval
 from gpubench.stats.step_series import series_findings
 from gpubench.stats.warmup import pelt_truncation

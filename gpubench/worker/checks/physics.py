@@ -1,8 +1,8 @@
 """Whether a case is faster than any device can be: its FLOP/s against a bound that no hardware reaches."""
 
+from gpubench.core.cpus import usable_cpus
 from gpubench.core.findings import Finding, finding
 from gpubench.core.units import format_number
-from gpubench.core.usable_cpus import usable_cpus
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.worker.accelerator import Accelerator

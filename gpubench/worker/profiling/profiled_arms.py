@@ -15,7 +15,7 @@ from itertools import islice, pairwise
 from statistics import fmean
 from typing import Any
 
-from gpubench.core.run_delay import own_delay_s
+from gpubench.core.cpus import own_delay_s
 from gpubench.protocol.messages import Job, Message
 from gpubench.protocol.profile_job import ProfiledWindow, ProfileJob, ProfileResult
 from gpubench.worker.ab.replicas import Replica

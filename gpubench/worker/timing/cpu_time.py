@@ -4,8 +4,8 @@ import resource
 import time
 from typing import NamedTuple
 
+from gpubench.core.cpus import run_delay_s
 from gpubench.core.findings import Finding, finding
-from gpubench.core.run_delay import run_delay_s
 from gpubench.core.units import format_percent
 
 MAX_RATIO = 1.05

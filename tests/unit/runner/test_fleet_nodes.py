@@ -11,7 +11,6 @@ from gpubench.core.errors import UsageError
 from gpubench.core.records import Failure, Parity
 from gpubench.protocol.messages import Failed, Phase, Result, Started
 from gpubench.protocol.node_messages import FromChild, NodeDone, NodeJob, NodeWindow, StopJob
-from gpubench.runner.nodes import open_files
 from gpubench.runner.nodes.fleet_pipe import FleetPipe
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Measure
@@ -90,7 +89,7 @@ def test_a_card_whose_agent_does_not_come_is_named():
 @pytest.mark.parametrize("of", [1, 2000])
 def test_a_hard_limit_on_open_files_that_is_too_low_is_named(monkeypatch, of):
     """Of nodes before any agent is started, of their cards when the first one says how many there are."""
-    monkeypatch.setattr(open_files.resource, "getrlimit", lambda _: (256, 1024))
+    monkeypatch.setattr("resource.getrlimit", lambda _: (256, 1024))
     with (
         pytest.raises(UsageError, match=r"^2000 agents need 2100 open files, of which this process may have 1024$"),
         cluster(card(0, of=of), num_nodes=2000 // of),

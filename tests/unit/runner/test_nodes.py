@@ -18,10 +18,9 @@ from gpubench.protocol.node_messages import (
     StopJob,
     decode_node,
 )
-from gpubench.runner.engines import ray, start_on_ray
+from gpubench.runner.engines import programs, start_on_ray
 from gpubench.runner.engines.engine import Asked
-from gpubench.runner.engines.env import pods
-from gpubench.runner.engines.placement import node_number, undo_thread_limits
+from gpubench.runner.engines.env import node_number, pods, undo_thread_limits
 from gpubench.runner.launch.job_pipe import HostLost
 from gpubench.runner.launch.worker_hosts import nodes_wanted
 from gpubench.runner.nodes.addresses import address_of, interface_of, split_address
@@ -241,9 +240,9 @@ def test_a_pod_reads_its_place_from_the_environment():
 
 
 def test_ray_is_an_extra(monkeypatch, tmp_path):
-    monkeypatch.setattr(ray, "find_spec", lambda _: None)
+    monkeypatch.setattr(programs, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match="needs the package ray") as error:
-        ray.start(Asked(2, ("true",), {}, tmp_path / "log"))
+        programs.ray(Asked(2, ("true",), {}, tmp_path / "log"))
     assert error.value.hint == "pip install 'gpubench[ray]'"
 
 

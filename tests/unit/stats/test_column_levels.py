@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from gpubench.stats.column_levels import column_levels
+from gpubench.stats.estimators import column_levels
 
 
 def _differences(table):

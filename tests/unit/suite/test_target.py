@@ -3,9 +3,8 @@
 import pytest
 
 from gpubench.core.errors import SuiteError, UsageError
-from gpubench.suite.load import load_suite, parse_suite
+from gpubench.suite.load import auto_device, load_suite, parse_suite
 from gpubench.suite.model.input_shape import parse_inputs
-from gpubench.suite.read import auto_device
 from gpubench.suite.select.expression import parse_selection
 
 
@@ -172,14 +171,14 @@ def test_what_is_no_shape(text):
 
 
 def test_auto_is_the_gpu_where_the_machine_shows_one(tmp_path):
-    assert auto_device.auto_device(tmp_path, {}) == "cpu"
+    assert auto_device(tmp_path, {}) == "cpu"
     (tmp_path / "nvidiactl").touch()
-    assert auto_device.auto_device(tmp_path, {}) == "cpu"
+    assert auto_device(tmp_path, {}) == "cpu"
     (tmp_path / "nvidia0").touch()
-    assert auto_device.auto_device(tmp_path, {}) == "cuda"
-    assert auto_device.auto_device(tmp_path, {"CUDA_VISIBLE_DEVICES": "1"}) == "cuda"
+    assert auto_device(tmp_path, {}) == "cuda"
+    assert auto_device(tmp_path, {"CUDA_VISIBLE_DEVICES": "1"}) == "cuda"
     for hidden in ("", "-1"):
-        assert auto_device.auto_device(tmp_path, {"CUDA_VISIBLE_DEVICES": hidden}) == "cpu"
+        assert auto_device(tmp_path, {"CUDA_VISIBLE_DEVICES": hidden}) == "cpu"
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

@@ -11,7 +11,7 @@ from gpubench.telemetry.devices.base import Identity, TelemetryError
 from gpubench.telemetry.devices.cuda_visible import identify, parse, selected, shown
 from gpubench.telemetry.devices.nvml import NvmlBackend, library
 from gpubench.telemetry.devices.nvml.card import NvmlDevice
-from gpubench.telemetry.devices.one_card import one_card_each
+from gpubench.telemetry.devices.open_backend import one_card_each
 
 MIG_UUID = "aaaaaaaa-0000-4000-8000-000000000009"
 

@@ -6,8 +6,7 @@ import pytest
 from fakes.amdsmi_module import MIB, FakeAmdSmi, card
 
 from gpubench.telemetry.devices.base import Identity, TelemetryError
-from gpubench.telemetry.devices.one_card import one_card_each
-from gpubench.telemetry.devices.open_backend import open_backend
+from gpubench.telemetry.devices.open_backend import one_card_each, open_backend
 from gpubench.telemetry.devices.rocm import RocmBackend, open_rocm
 from gpubench.telemetry.monitor import Monitor
 from gpubench.telemetry.sampling.sampler import Schedule

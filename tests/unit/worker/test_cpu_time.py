@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from gpubench.core.run_delay import own_delay_s, run_delay_s
+from gpubench.core.cpus import own_delay_s, run_delay_s
 from gpubench.worker.timing.cpu_time import CpuTime, fetches_memory, preempted
 
 

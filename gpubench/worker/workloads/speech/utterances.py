@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpubench.core.cpus import usable_cpus
 from gpubench.core.errors import UsageError
-from gpubench.core.usable_cpus import usable_cpus
 from gpubench.worker.workloads.base import Missing
 from gpubench.worker.workloads.classifier.datasets import default_root
 

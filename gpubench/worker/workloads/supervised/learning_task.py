@@ -1,5 +1,6 @@
 """What a model learns: its batches, its loss, its real data and its score."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,13 +10,16 @@ from torch import nn
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.learning_rates import cosine
 from gpubench.worker.workloads.supervised.batches import Cast, moved, seeded
 from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples, map_tensors
 from gpubench.worker.workloads.supervised.scores import Contents, Score
 from gpubench.worker.workloads.supervised.steps import tensors_in
 
 EVALUATION_BATCH = 256
+
+
+_WARMUP_SHARE = 0.05
+_LEAST = 0.01
 
 
 class LearningTask:
@@ -111,3 +115,14 @@ class LearningTask:
     def example(self, case: Case, num_samples: int) -> Any:
         """Inputs of a few seeded samples in float32 (or integers) on the CPU."""
         return self.make_batch(case, num_samples, seeded(case.seed))[0]
+
+
+def cosine(optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
+    """Linear warm-up over the first twentieth of `num_steps`, then half a cosine down to a hundredth of `learning_rate`
+    (Loshchilov and Hutter 2017).
+    """
+    at = (step + 0.5) / num_steps
+    left = 0.5 * (1 + math.cos(math.pi * at))
+    share = min(at / _WARMUP_SHARE, _LEAST + (1 - _LEAST) * left)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * share
