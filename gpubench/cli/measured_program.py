@@ -22,7 +22,7 @@ from gpubench.core.errors import UsageError
 from gpubench.core.metrics import SESOI
 from gpubench.core.secrets import hide_secrets
 from gpubench.runner.program_run import ProgramRun, SharedInput, run_program
-from gpubench.telemetry.devices.base import Backend, Identity, TelemetryError
+from gpubench.telemetry.devices.base import Identity, TelemetryError
 from gpubench.telemetry.devices.open_backend import open_backend
 from gpubench.telemetry.run_telemetry import TelemetrySession, open_session
 from gpubench.telemetry.sampling.sampler import Schedule
@@ -40,8 +40,8 @@ class ProgramTelemetry:
     that means no device.
     """
 
-    def __init__(self, devices: Sequence[str] = (), *, backend: Backend | None = None) -> None:
-        self.backend = backend or open_backend()
+    def __init__(self, devices: Sequence[str] = ()) -> None:
+        self.backend = open_backend()
         if devices and not self.backend.available:
             raise UsageError(f"--device: {self.backend.reason}", hint=self.backend.remedy)
         self._sessions: dict[str, TelemetrySession] = {}

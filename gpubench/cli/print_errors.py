@@ -29,19 +29,19 @@ def set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     ctx.meta[_DEBUG] = value or ctx.meta.get(_DEBUG, False)
 
 
-def status_of(command: click.Command, arguments: list[str], name: str = "gpubench") -> int:
+def status_of(command: click.Command, arguments: list[str]) -> int:
     """Runs a command line and returns its exit status. Prints errors, raises none."""
     completion = os.environ.get("_GPUBENCH_COMPLETE")
     if completion:
         from click.shell_completion import shell_complete
 
-        return shell_complete(command, {}, name, "_GPUBENCH_COMPLETE", completion)
+        return shell_complete(command, {}, "gpubench", "_GPUBENCH_COMPLETE", completion)
     if sys.stdout is None:
         say("error: stdout is closed, so results cannot be written")
         return ExitStatus.USAGE
     meta: dict[str, Any] = {}
     try:
-        status = _invoke(command, arguments, name, meta)
+        status = _invoke(command, arguments, meta)
         sys.stdout.flush()
     except BrokenPipeError:
         discard_stdout()
@@ -89,13 +89,13 @@ def _wants_debug(meta: dict[str, Any]) -> bool:
     return bool(meta.get(_DEBUG) or os.environ.get("GPUBENCH_DEBUG"))
 
 
-def _invoke(command: click.Command, arguments: list[str], name: str, meta: dict[str, Any]) -> int:
+def _invoke(command: click.Command, arguments: list[str], meta: dict[str, Any]) -> int:
     """Runs the command, which may return a status or call `ctx.exit` or `sys.exit`."""
     # A stored run is millions of objects without cycles; collecting garbage every 700 objects takes half the time.
     usual = gc.get_threshold()
     gc.set_threshold(1_000_000, 20, 100)
     try:
-        with command.make_context(name, arguments) as ctx:
+        with command.make_context("gpubench", arguments) as ctx:
             # The error handlers need it after the context has ended.
             meta.update(ctx.meta)
             returned = command.invoke(ctx)

@@ -45,8 +45,8 @@ class UsageError(GpubenchError):
 class SuiteError(UsageError):
     """A suite file is wrong, as written or after `-s`. `problems` lists every mistake; the message shows where."""
 
-    def __init__(self, message: str, problems: Sequence[Any], *, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, problems: Sequence[Any]) -> None:
+        super().__init__(message)
         self.problems = tuple(problems)
 
 

@@ -16,9 +16,10 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from gpubench.core.extensions import FINDINGS_GROUP, Registry
+from gpubench.core.stored_model import Frozen
 
 
 class Severity(StrEnum):
@@ -55,10 +56,8 @@ class FindingSpec(NamedTuple):
     remedy: str
 
 
-class Finding(BaseModel):
+class Finding(Frozen):
     """One occurrence. `message` says what was seen with its numbers, `hint` what to do about it here."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     code: str
     severity: Severity

@@ -30,10 +30,10 @@ def processes(proc: Path = PROC) -> Iterator[Listed]:
             yield Listed(int(stat.parent.name), int(parent), state)
 
 
-def descendants(proc: Path = PROC) -> list[int]:
+def descendants() -> list[int]:
     """The running processes below this one, parents before their children."""
     children: dict[int, list[int]] = defaultdict(list)
-    for listed in processes(proc):
+    for listed in processes():
         if listed.state not in ("Z", "X"):
             children[listed.parent].append(listed.pid)
     found = list(children[os.getpid()])

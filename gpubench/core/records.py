@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic import Field
 
 from gpubench.core.findings import Finding
+from gpubench.core.stored_model import STORED, Frozen
 
 RECORD_SCHEMA = 2
 CONTEST_SCHEMA = 1
@@ -22,44 +22,6 @@ Figure = Annotated[float, Field(ge=-1e30, le=1e30)]
 Positive = Annotated[float, Field(ge=1e-30, le=1e30)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 """The range of numbers that a measurement can give; a stored number outside it is damaged."""
-
-
-_STORED = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
-
-
-class Frozen(BaseModel):
-    """Base of every stored model."""
-
-    model_config = _STORED
-
-    def model_dump_json(self, *, indent: int | None = None, **options: Any) -> str:
-        """JSON. A byte of a file's name that is not UTF-8, in a path or an error, becomes an escape: no record is lost
-        for the text in it.
-        """
-        try:
-            return super().model_dump_json(indent=indent, **options)
-        except PydanticSerializationError:
-            spelled = _spelled(self.model_dump(mode="json", **options))
-            return to_json(spelled, indent=indent, inf_nan_mode="strings").decode()
-
-
-def _spelled(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_spelled(name): _spelled(each) for name, each in value.items()}
-    return [_spelled(each) for each in value] if isinstance(value, list) else value
-
-
-_NAMES_GIVEN: dict[frozenset[str], set[str]] = {}
-
-
-def share_names(model: BaseModel) -> None:
-    """Let `model` hold the set of its given names that an earlier one holds, not one of its own: pydantic makes one for
-    each model, which for tens of thousands is more memory than their values.
-    """
-    names = model.model_fields_set
-    object.__setattr__(model, "__pydantic_fields_set__", _NAMES_GIVEN.setdefault(frozenset(names), names))
 
 
 class Status(StrEnum):
@@ -84,7 +46,7 @@ class Estimate:
     Not a model: a run of ten thousand cases has a hundred thousand, and models take four times the memory.
     """
 
-    __pydantic_config__ = _STORED
+    __pydantic_config__ = STORED
 
     value: float
     low: float | None = None

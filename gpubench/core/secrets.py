@@ -264,12 +264,12 @@ _OPTION = re.compile(r"--?[\w.-]+")
 """An option whose value is the next word; `--name=value` has its own."""
 
 
-def hide_secrets(document: Any, name: str = "") -> Any:
+def hide_secrets(document: Any) -> Any:
     """A JSON document with its secrets withheld: strings by the name of their key, and whatever looks like one.
 
     In a list a word after `--name` has this name, as in a command line.
     """
-    return _hide(document, name, _known())
+    return _hide(document, "", _known())
 
 
 def _hide(document: Any, name: str, known: re.Pattern[str] | None) -> Any:

@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from gpubench.core.findings import Finding
-from gpubench.core.records import Effective, Failure, Frozen, Parity, Quality, RankRecord, Series, Window
+from gpubench.core.records import Effective, Failure, Parity, Quality, RankRecord, Series, Window
+from gpubench.core.stored_model import Frozen
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Measure, QualitySettings
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from gpubench.core.findings import Finding
-from gpubench.core.records import Frozen
+from gpubench.core.stored_model import Frozen
 from gpubench.core.version import __version__
 from gpubench.protocol.messages import PROTOCOL_VERSION, Failed, Hello, Job, Meeting, Phase, Progress, Result, Started
 

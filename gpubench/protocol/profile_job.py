@@ -6,7 +6,8 @@ from typing import Literal
 from pydantic import Field
 
 from gpubench.core.findings import Finding
-from gpubench.core.records import Effective, Frozen
+from gpubench.core.records import Effective
+from gpubench.core.stored_model import Frozen
 from gpubench.protocol.messages import JobArm
 from gpubench.suite.model.case import Case
 

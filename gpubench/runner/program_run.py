@@ -1,4 +1,6 @@
-"""Runs any program once: its time, memory and exit status. The program keeps its standard streams."""
+"""Runs any program once: its time, memory and exit status. The program keeps its standard streams; what several runs of
+one read from is shared.
+"""
 
 import errno
 import os
@@ -10,16 +12,16 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
 from gpubench.core.errors import UsageError
 from gpubench.core.process_tree import PROC, adopt_orphans, descendants, size_of
 
+_STDIN = 0
 SAMPLE_S = 0.02
 _MOST_SHARE = 0.05
 """Share of one CPU for reading memory; many or large processes are read less often."""
@@ -144,11 +146,10 @@ class TreeMemory:
     read by their proportional size (PSS, proc(5)), which counts a page once.
     """
 
-    def __init__(self, but: Sequence[int] = (), read: Callable[[Sequence[int]], int | None] | None = None) -> None:
+    def __init__(self, but: Sequence[int] = ()) -> None:
         self.peak_bytes: int | None = None
         self.largest_bytes: int | None = None
         self.num_processes = 1
-        self._read = read or tree_bytes
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="memory of the program", daemon=True)
         self._seen: set[int] = set()
@@ -175,7 +176,7 @@ class TreeMemory:
         """One reading."""
         self._seen.update(pids)
         self.num_processes = max(1, len(self._seen))
-        total = self._read(pids)
+        total = tree_bytes(pids)
         largest = max((peak for pid in pids if (peak := size_of(PROC / str(pid), "VmHWM"))), default=None)
         self.peak_bytes = _larger(self.peak_bytes, total)
         self.largest_bytes = _larger(self.largest_bytes, largest)
@@ -267,14 +268,13 @@ class SharedInput:
     the first run that reads, and the next ones would do other work.
     """
 
-    def __init__(self, stream: int | IO[bytes] = 0) -> None:
-        self._fd = stream if isinstance(stream, int) else stream.fileno()
+    def __init__(self) -> None:
         self._start: int | None = None
         self._is_pipe = False
         try:
-            mode = os.fstat(self._fd).st_mode
+            mode = os.fstat(_STDIN).st_mode
             self._is_pipe = stat.S_ISFIFO(mode)
-            self._start = os.lseek(self._fd, 0, os.SEEK_CUR) if stat.S_ISREG(mode) else None
+            self._start = os.lseek(_STDIN, 0, os.SEEK_CUR) if stat.S_ISREG(mode) else None
         except OSError:  # closed
             pass
         self._was_empty = self._is_pipe and self._at_end()
@@ -282,7 +282,7 @@ class SharedInput:
     def rewind(self) -> None:
         """Before a run: back to where the first one began, if this is a file."""
         if self._start is not None:
-            os.lseek(self._fd, self._start, os.SEEK_SET)
+            os.lseek(_STDIN, self._start, os.SEEK_SET)
 
     @property
     def is_spent(self) -> bool:
@@ -291,6 +291,6 @@ class SharedInput:
 
     def _at_end(self) -> bool:
         poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
-        events = dict(poll.poll(0)).get(self._fd, 0)
+        poll.register(_STDIN, select.POLLIN)
+        events = dict(poll.poll(0)).get(_STDIN, 0)
         return bool(events & select.POLLHUP) and not events & select.POLLIN

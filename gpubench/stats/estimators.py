@@ -14,16 +14,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     FloatArray = NDArray[np.float64]
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
 
 _MOST_LOG = 700.0
 
 TRIM = 0.2
 LEAST_TRIMMED = 8
 """Fewer values are not trimmed: cutting one at each end of six would leave the error three degrees of freedom."""
-
 
 _SWEEPS = 50
 _SETTLED = 1e-9
@@ -45,9 +41,9 @@ class Location(NamedTuple):
         """Two-sided, for the hypothesis that the mean is `value`."""
         return min(1.0, 2 * t_tail(abs(self._t(value)), self.df))
 
-    def p_above(self, value: float = 0.0) -> float:
-        """One-sided: small if the mean is above `value`."""
-        return t_tail(self._t(value), self.df)
+    def p_above(self) -> float:
+        """One-sided: small if the mean is above 0."""
+        return t_tail(self._t(0.0), self.df)
 
     def _t(self, value: float) -> float:
         difference = self.mean - value

@@ -107,12 +107,12 @@ def far_outliers(times: "ArrayLike") -> Outliers:
     )
 
 
-def least_sample(quantile: float, confidence: float = 0.95) -> int:
-    """Independent values needed so that at least one lies above the quantile with this confidence.
+def least_sample(quantile: float) -> int:
+    """Independent values needed so that at least one lies above the quantile with a confidence of 95 %.
 
-    1 - q^n >= confidence: 29, 59 and 299 values for p90, p95 and p99 (Wilks 1941).
+    1 - q^n >= 0.95: 29, 59 and 299 values for p90, p95 and p99 (Wilks 1941).
     """
-    return math.ceil(math.log(1 - confidence) / math.log(quantile))
+    return math.ceil(math.log(1 - 0.95) / math.log(quantile))
 
 
 def percentiles(steady_times: "ArrayLike", n_effective: float) -> tuple[dict[str, float | None], dict[str, str]]:

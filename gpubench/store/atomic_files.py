@@ -160,10 +160,10 @@ def open_regular(path: Path, most_bytes: int = MOST_BYTES) -> BinaryIO:
     raise StoreError(f"{path} is too large to be read: {size}, and at most {most} are expected")
 
 
-def read_regular(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+def read_regular(path: Path) -> bytes:
     """The content of a stored file; errors as for `open_regular`."""
-    with open_regular(path, most_bytes) as file:
-        return file.read(most_bytes + 1)
+    with open_regular(path) as file:
+        return file.read(MOST_BYTES + 1)
 
 
 def read_end(path: Path, most_bytes: int) -> tuple[str, bool]:

@@ -15,8 +15,9 @@ from pydantic import Field, ValidationError
 
 from gpubench.core.errors import StoreError, UsageError
 from gpubench.core.findings import Validity
-from gpubench.core.records import Frozen, Status
+from gpubench.core.records import Status
 from gpubench.core.secrets import hide_secrets
+from gpubench.core.stored_model import Frozen
 from gpubench.store.atomic_files import read_regular, store_error, write_atomically
 from gpubench.store.parse_json import parse_json
 

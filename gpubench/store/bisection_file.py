@@ -7,8 +7,9 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from gpubench.core.errors import StoreError, UsageError
-from gpubench.core.records import Estimate, Frozen
+from gpubench.core.records import Estimate
 from gpubench.core.secrets import hide_secrets
+from gpubench.core.stored_model import Frozen
 from gpubench.store.atomic_files import read_regular, store_error, write_atomically
 from gpubench.store.parse_json import parse_json
 

@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gpubench.core.errors import StoreError
-from gpubench.core.records import Frozen, Label, Status, share_names
+from gpubench.core.records import Label, Status
+from gpubench.core.stored_model import Frozen, share_names
 from gpubench.suite.model.case import Case
 
 RUN_SCHEMA = 1

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from pydantic import ValidationError
 
 from gpubench.core.errors import StoreError
-from gpubench.core.records import RECORD_SCHEMA, ContestRecord, Record, Status, share_names
+from gpubench.core.records import RECORD_SCHEMA, ContestRecord, Record, Status
 from gpubench.core.secrets import mask_text
+from gpubench.core.stored_model import share_names
 from gpubench.core.units import format_bytes
 from gpubench.store.atomic_files import inside, open_regular, read_end, read_regular, store_error
 from gpubench.store.migrate import ONLY_QUALITY_CHANGED_SINCE, NewerSchema, migrate_contest, migrate_record, migrate_run

@@ -7,7 +7,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import FloatSchema
 
 from gpubench.core.metrics import METRICS
-from gpubench.core.records import CONTEST_SCHEMA, RECORD_SCHEMA, ContestRecord, Frozen, Record
+from gpubench.core.records import CONTEST_SCHEMA, RECORD_SCHEMA, ContestRecord, Record
+from gpubench.core.stored_model import Frozen
 from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.model.settings import SETTINGS, is_number, is_switch
 from gpubench.suite.model.suite import Suite

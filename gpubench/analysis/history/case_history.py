@@ -114,7 +114,6 @@ def histories(
     keeps: Keeps | None = None,
     *,
     floor: float = 0.03,
-    seed: int = 0,
 ) -> tuple[CaseHistory, ...]:
     """A history per case, suite and machine, from runs given oldest first. Machines of the same name count as different
     if processor flags, family or quota (for GPU cases: the driver) differ.
@@ -141,7 +140,7 @@ def histories(
         points = tuple(point for point, _, _ in newest)
         values = [point.value for point in points]
         changes = []
-        for each in change_points(values, floor=floor, seed=seed) if min(values) > 0 else ():
+        for each in change_points(values, floor=floor) if min(values) > 0 else ():
             before, after = (run.side for _, run, _ in newest[each.at - 1 : each.at + 1])
             changes.append(Change(each, points[each.at - 1], points[each.at], differences(before, after)))
         label = machine.told_from(machines[machine.kind])

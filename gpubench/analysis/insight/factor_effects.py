@@ -121,7 +121,7 @@ def _effect(factor: str, context_names: Sequence[str], known: tuple[Pair, ...]) 
     name = "peak_memory_allocated_bytes"
     memory = [(pair.other.metrics.get(name), pair.base.metrics.get(name)) for pair in pairs]
     grown = [math.log(b.value / a.value) for b, a in memory if a and b and min(a.value, b.value) > 0]
-    ratio = own or geometric_estimate([math.log(pair.ratio) for pair in pairs], "1")
+    ratio = own or geometric_estimate([math.log(pair.ratio) for pair in pairs])
     return FactorEffect(
         factor=factor,
         base=getattr(first.base.case, factor),
@@ -131,7 +131,7 @@ def _effect(factor: str, context_names: Sequence[str], known: tuple[Pair, ...]) 
         num_suspect=len(known) - len(sound),
         context={name: getattr(first.base.case, name) for name in context_names},
         pairs=pairs,
-        memory_ratio=geometric_estimate(grown, "1") if len(grown) == len(pairs) else None,
+        memory_ratio=geometric_estimate(grown) if len(grown) == len(pairs) else None,
         verdict=speed_verdict(logs, ratio) if sound else "weakened",
         taken_in_turns=bool(logs),
     )

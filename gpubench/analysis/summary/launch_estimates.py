@@ -38,9 +38,9 @@ def estimate(values: Sequence[float], spec: MetricSpec, *, by_data: bool = False
     return from_location(_location(values), len(values), spec.unit, confidence=confidence)
 
 
-def geometric_estimate(logs: Sequence[float], unit: str = "") -> Estimate:
-    """The geometric mean from logs, with the exponential of their t interval."""
-    return from_location(_location(logs), len(logs), unit, exponential=True)
+def geometric_estimate(logs: Sequence[float]) -> Estimate:
+    """The geometric mean of ratios from their logs, with the exponential of their t interval."""
+    return from_location(_location(logs), len(logs), "1", exponential=True)
 
 
 def from_location(

@@ -41,7 +41,7 @@ def _efficiency(entry: CaseSummary, base: CaseSummary | None) -> Estimate | str:
     rounds = sorted(ours.keys() & theirs.keys())
     if not rounds:
         return _ROUNDS
-    return geometric_estimate([math.log(ours[each] / (entry.case.world_size * theirs[each])) for each in rounds], "1")
+    return geometric_estimate([math.log(ours[each] / (entry.case.world_size * theirs[each])) for each in rounds])
 
 
 def _by_round(entry: CaseSummary) -> dict[int, float]:

@@ -4,7 +4,6 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import threading
 from types import TracebackType
 from typing import Any, Self
@@ -19,10 +18,10 @@ class ProgramError(Exception):
 class Program:
     """`python -m MODULE ARGUMENTS` in its own process group, killed when the block is left."""
 
-    def __init__(self, module: str, *arguments: str, python: str = sys.executable) -> None:
+    def __init__(self, module: str, *arguments: str) -> None:
         self._process = subprocess.Popen(
-            start_module.command(module, *arguments, python=python),
-            env=os.environ | start_module.environment(None if python == sys.executable else python),
+            start_module.command(module, *arguments),
+            env=os.environ | start_module.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,

@@ -29,6 +29,7 @@ INSIDE = ("NSYS_PROFILING_SESSION_ID", "NV_COMPUTE_PROFILER_PERFWORKS_DIR", "CUD
 EXPORT_LOG = "profile.export.log"
 _MARK = "GPUBENCH_PROFILE_SESSION"
 _GRACE_S = 5.0
+_EXPORT_TIMEOUT_S = 600.0
 _LOG_LINES = 12
 _TAIL_BYTES = 2**16
 _NO_PERMISSION = re.compile(
@@ -175,15 +176,15 @@ def report_of(ended: Ended, output: Path, *, timeout_s: float) -> Path:
     )
 
 
-def export(tool: Tool, report: Path, output: Path, *, environ: Mapping[str, str], timeout_s: float = 600.0) -> Path:
+def export(tool: Tool, report: Path, output: Path, *, environ: Mapping[str, str]) -> Path:
     """Exports an nsys report to SQLite at `output`. TraceError if this nsys cannot read it."""
     log = output.with_name(EXPORT_LOG)
     output.unlink(missing_ok=True)
     ended = run_tool(
-        export_command(tool, report, output), log=log, environ={**environ, **C_LOCALE}, timeout_s=timeout_s
+        export_command(tool, report, output), log=log, environ={**environ, **C_LOCALE}, timeout_s=_EXPORT_TIMEOUT_S
     )
     if ended.timed_out:
-        raise timed_out("nsys export", ended, timeout_s)
+        raise timed_out("nsys export", ended, _EXPORT_TIMEOUT_S)
     if output.is_file() and output.stat().st_size:
         log.unlink()
         return output

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from gpubench.core.records import Estimate, Frozen
+from gpubench.core.records import Estimate
+from gpubench.core.stored_model import Frozen
 from gpubench.profile.figures.matched_trees import (
     OWN,
     ChangeGroup,

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from gpubench.core.records import Frozen, Label
+from gpubench.core.records import Label
+from gpubench.core.stored_model import Frozen
 from gpubench.profile.figures.explain_change import ChangeExplained
 from gpubench.store.atomic_files import write_atomically
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from gpubench.core.findings import Finding
-from gpubench.core.records import Frozen
+from gpubench.core.stored_model import Frozen
 from gpubench.profile.traces.trace import NSYS_REPORT
 from gpubench.protocol.profile_job import TORCH_TRACE
 

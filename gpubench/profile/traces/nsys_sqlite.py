@@ -1,20 +1,17 @@
 """Reads the SQLite file that `nsys export --type sqlite` makes.
 
-Tables exist only if they have rows, and columns differ between versions, so both are looked up before they are queried.
-A value that should be an integer and is not counts as unknown. The file is opened read-only.
+The file is opened read-only.
 """
 
-import re
 import sqlite3
-import struct
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from contextlib import closing
-from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from gpubench.profile.traces.nsys_tables import EXPORT_AGAIN, NsysTables, as_text, base_name, check_whole
 from gpubench.profile.traces.trace import (
     COPY_NAMES,
     MOST_DEVICES,
@@ -40,14 +37,7 @@ _MARKS = frozenset((33, 34, 39, 64, 65, 72, 73, 74, _DOMAIN_CREATED, 76, 97, 98,
 """NVTX event types of marks and names, which no figure needs."""
 _CUPTI = "CUPTI_ACTIVITY_KIND_"
 _CALLS = (f"{_CUPTI}RUNTIME", f"{_CUPTI}DRIVER")
-_TEXTS = frozenset(("name", "value", "text"))
-_WHOLE_NUMBER = (
-    "CASE typeof({0}) WHEN 'integer' THEN {0} WHEN 'blob' THEN NULL "
-    "ELSE CASE WHEN CAST({0} AS INTEGER) = {0} THEN CAST({0} AS INTEGER) END END"
-)
-"""SQL for a column's value as an integer, also from text or a decimal number; else NULL."""
 _NOT_NEEDED = frozenset(("SYNCHRONIZATION", "OVERHEAD", "CUDA_EVENT", "EXTERNAL_CORRELATION", "MARKER", "NAME"))
-_VERSIONED = re.compile(r"_V(\d+)$")
 _LEVELS = {2: "warning", 3: "error"}
 _SHOWN_LEVELS = ("fatal", "error", "warning")
 _METADATA = ("META_DATA_EXPORT", "EXPORT_META_DATA")
@@ -64,84 +54,31 @@ _RANGE = ("start", "end", "eventType", "text", "textId", "globalTid", "domainId"
 _PAGEABLE, _UNKNOWN_MEMORY = 0, 7
 _LOW_BITS = 0xFFFFFF
 """A globalTid holds, from the lowest bits up, thread id, process id and machine; a main thread has its process's id."""
-MAGIC = b"SQLite format 3\0"
-"""What the file begins with."""
-_HEAD = struct.Struct(">16sH6xII60xI")
-"""The first 96 bytes of the file: magic, page size (1: 65536), change counter, number of pages, and the change counter
-for which that number is valid.
-"""
 
 
 def read(path: Path) -> Trace:
     """TraceError if the file is damaged, or not an export of Nsight Systems."""
-    _check_whole(path)
+    check_whole(path)
     uri = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
-            return _Reader(connection, path).read()
+            return _Reader(NsysTables(connection), path).read()
     except (sqlite3.Error, ArithmeticError, TypeError, ValueError) as error:  # also from text in a column of numbers
         raise TraceError(
             f"{path} could not be read as an export of Nsight Systems: {error}.",
-            hint=_EXPORT_AGAIN,
+            hint=EXPORT_AGAIN,
         ) from error
 
 
-def _check_whole(path: Path) -> None:
-    """SQLite notices that a file is truncated only when it needs a missing page."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD.size)
-    if len(head) == _HEAD.size:
-        _, page, changes, pages, holds_for = _HEAD.unpack(head)
-        expected, found = pages * (page if page > 1 else 1 << 16), path.stat().st_size
-        if changes == holds_for and found < expected:
-            raise TraceError(f"{path} is cut off: it has {found} of {expected} bytes.", hint=_EXPORT_AGAIN)
-    for suffix in ("-wal", "-journal"):
-        beside = path.with_name(f"{path.name}{suffix}")
-        if beside.exists() and beside.stat().st_size:
-            raise TraceError(
-                f"{path} is unfinished: {beside.name} next to it holds what was not yet written into it.",
-                hint=_EXPORT_AGAIN,
-            )
-
-
-_EXPORT_AGAIN = "Export the report again: nsys export --type sqlite --force-overwrite=true REPORT.nsys-rep"
-
-
 class _Reader:
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._connection = connection
+    def __init__(self, tables: NsysTables, path: Path) -> None:
+        self._tables, self._rows = tables, tables.rows
         self._path = path
-        connection.text_factory = lambda text: text.decode(errors="replace")  # names may be any bytes
-        names = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
-        self._tables = {
-            name: frozenset(row[1] for row in connection.execute(f'PRAGMA table_info("{name}")'))
-            for (name,) in names
-            if '"' not in name
-        }
-        self._read: set[str] = set()
-        self._strings = {number: _text(value) for number, value in self._rows("StringIds", ("id", "value"))}
+        self._strings = {number: as_text(value) for number, value in self._rows("StringIds", ("id", "value"))}
         self._gpus: dict[tuple[int, int], int] = {}
         self._users: defaultdict[DeviceKey, set[int]] = defaultdict(set)  # processes with a GPU numbering of their own
         self._machines: list[int] = []
         self._processes: list[int] = []
-
-    def _rows(self, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Rows of `table` in these columns, None for a column it lacks; nothing if there is no such table.
-
-        Some versions call a table `NAME_V2`: the newest of those with rows counts where the documented name has none.
-        """
-        named = sorted(
-            (each for each in self._tables if _base(each) == table), key=lambda each: (each != table, -_version(each))
-        )
-        for each in named:
-            have = self._tables[each]
-            wanted = ", ".join(_column(column) if column in have else "NULL" for column in columns)
-            rows = self._connection.execute(f'SELECT {wanted} FROM "{each}"')  # noqa: S608 - names looked up in the schema
-            first = rows.fetchone()
-            if first is not None:
-                self._read.add(each)
-                return chain((first,), rows)
-        return iter(())
 
     def read(self) -> Trace:
         version = None
@@ -150,7 +87,7 @@ class _Reader:
             if found:
                 version = found.get("EXPORT_PRODUCT_VERSION") or found.get("EXPORT_SCHEMA_VERSION")
                 break
-        known = any(name.startswith(("CUPTI_", "NVTX_EVENTS", "TARGET_INFO_")) for name in self._tables)
+        known = any(name.startswith(("CUPTI_", "NVTX_EVENTS", "TARGET_INFO_")) for name in self._tables.names)
         if version is None and not known:
             raise TraceError(
                 f"{self._path} is an SQLite file, but not an export of Nsight Systems.",
@@ -305,7 +242,7 @@ class _Reader:
         domains: dict[tuple[int | None, int], str] = {}
         for _, _, kind, text, text_id, thread, domain, *_ in rows:
             if kind == _DOMAIN_CREATED:
-                named = _text(text) if text is not None else self._strings.get(text_id, "")
+                named = as_text(text) if text is not None else self._strings.get(text_id, "")
                 domains[None if thread is None else thread >> 24, domain] = named
         last = max((moment for row in rows for moment in row[:2] if moment is not None), default=0)
         last = max([last, *(operation.end for operation in trace.operations)])
@@ -326,7 +263,7 @@ class _Reader:
                 trace.unread["ranges that end before they begin"] += 1
                 continue
             process = thread >> 24
-            name = _text(text) if text is not None else self._strings.get(text_id, "")
+            name = as_text(text) if text is not None else self._strings.get(text_id, "")
             payload = next((int(value) for value in payloads if value is not None), None)
             cut_off = end is None
             trace.ranges.append(
@@ -346,36 +283,19 @@ class _Reader:
     def _read_diagnostics(self, trace: Trace) -> None:
         levels = dict(self._rows("ENUM_DIAGNOSTIC_SEVERITY_LEVEL", ("id", "name"))) or _LEVELS
         events = self._rows("DIAGNOSTIC_EVENT", ("severity", "text"))
-        rows = [(str(levels.get(level)).lower(), _text(text)) for level, text in events]
+        rows = [(str(levels.get(level)).lower(), as_text(text)) for level, text in events]
         worst_first = sorted(
             (row for row in rows if row[0] in _SHOWN_LEVELS), key=lambda row: _SHOWN_LEVELS.index(row[0])
         )
         trace.messages += dict.fromkeys(text.strip() for _, text in worst_first)
 
     def _count_other_tables(self, trace: Trace) -> None:
-        for table in self._tables:
-            kind = _base(table).removeprefix(_CUPTI)
-            if table in self._read or not (table.startswith(_CUPTI) or _base(table) == "NVTX_EVENTS"):
+        for table in self._tables.unread():
+            kind = base_name(table)
+            if not kind.startswith(_CUPTI) and kind != "NVTX_EVENTS":
                 continue
-            ((count,),) = self._connection.execute(f'SELECT COUNT(*) FROM "{table}"')  # noqa: S608 - from the schema
-            if kind in _NOT_NEEDED:
+            count = self._tables.num_rows(table)
+            if kind.removeprefix(_CUPTI) in _NOT_NEEDED:
                 trace.known_rows += count
             elif count:
                 trace.unread[f"rows of {table}"] += count
-
-
-def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else "" if value is None else str(value)
-
-
-def _column(name: str) -> str:
-    return f'"{name}"' if name in _TEXTS else _WHOLE_NUMBER.format(f'"{name}"')
-
-
-def _base(table: str) -> str:
-    return _VERSIONED.sub("", table)
-
-
-def _version(table: str) -> int:
-    found = _VERSIONED.search(table)
-    return int(found[1]) if found else 0

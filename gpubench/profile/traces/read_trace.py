@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gpubench.core.collect_later import no_collection
-from gpubench.profile.traces import chrome_json, kineto, ncu_csv, nsys_sqlite
+from gpubench.profile.traces import chrome_json, kineto, ncu_csv, nsys_sqlite, nsys_tables
 from gpubench.profile.traces.integrity import leave_out_impossible
 from gpubench.profile.traces.trace import NCU_REPORT, NSYS_UNIMPORTED, Trace, TraceError, listed
 
@@ -29,7 +29,7 @@ def read_trace(path: Path, *, operators: bool = False) -> Trace:
         head = file.read(_HEAD_BYTES)
     with no_collection():
         trace = None
-        if head.startswith(nsys_sqlite.MAGIC):
+        if head.startswith(nsys_tables.MAGIC):
             trace = nsys_sqlite.read(path)
         elif chrome_json.looks_like_one(head):
             trace = kineto.read(path, operators=operators)

@@ -7,7 +7,6 @@ from pathlib import Path
 from gpubench.analysis.compare.compare_sides import Compared, compare_sides, refuse
 from gpubench.analysis.compare.run_sides import arm_sides, arms_of, side_of
 from gpubench.analysis.summary.run_summary import RecordedRun, RunSummary, summarise_run
-from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.profile.figures.kept_explanations import kept_explanations
 from gpubench.report.comparison.comparison_questions import comparison_questions
 from gpubench.report.comparison.comparison_report import build_comparison
@@ -37,7 +36,6 @@ def runs_report(
     candidate: RecordedRun,
     references: Sequence[RecordedRun],
     *,
-    settings: CompareSettings | None = None,
     allow_unpaired: bool = False,
     force: bool = False,
 ) -> ReportModel:
@@ -46,7 +44,7 @@ def runs_report(
     side = side_of(candidate, names[-1])
     found = []
     for run, name in zip(references, names, strict=False):
-        compared = compare_sides(side_of(run, name), side, settings=settings, allow_unpaired=allow_unpaired)
+        compared = compare_sides(side_of(run, name), side, allow_unpaired=allow_unpaired)
         refuse(compared, force=force)
         found.append(Versus(compared, summarise_run(run), after))
     return build_versus(found)
@@ -54,15 +52,14 @@ def runs_report(
 
 def arms_report(
     run: RecordedRun,
-    reference: str | None = None,
     summaries: Mapping[str, RunSummary] | None = None,
     folder: Path | None = None,
 ) -> ReportModel:
-    """The arms of one run against the first, or the one named; `summaries` by arm, if already made. `folder` is the
+    """The arms of one run against the first; `summaries` by arm, if already made. `folder` is the
     run's, which may keep what makes an arm slower.
     """
     of = summaries or {arm: summarise_run(run, arm=arm) for arm in arms_of(run)}
-    first, others = arm_sides(run, reference, of)
+    first, others = arm_sides(run, summaries=of)
     found = []
     for side in others:
         compared = compare_sides(first, side)

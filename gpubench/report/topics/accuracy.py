@@ -298,4 +298,4 @@ def _times_sooner(quality: QualitySummary) -> Cell | None:
         return None
     ours, theirs = (each.launch_values("time_to_accuracy_s") for each in (quality.summary, quality.reference))
     logs = [math.log(theirs[seed] / ours[seed]) for seed in ours if seed in theirs]
-    return ratio_cell(geometric_estimate(logs, "1")) if logs else None
+    return ratio_cell(geometric_estimate(logs)) if logs else None

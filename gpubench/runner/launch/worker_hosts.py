@@ -241,10 +241,14 @@ class AnyHost(Protocol):
     def end(self) -> None: ...
 
 
+MOST_HOSTS = 4
+"""Each holds some hundreds of MB."""
+
+
 class HostPool:
     """The hosts of a round, started on demand. `started` is called with each new one.
 
-    At most `limit` live at a time: each holds some hundreds of MB. The least recently used one makes room.
+    At most `MOST_HOSTS` live at a time, unless more room is made. The least recently used one makes room.
     """
 
     def __init__(
@@ -252,10 +256,9 @@ class HostPool:
         log: Path,
         started: Callable[[AnyHost], None],
         *,
-        limit: int = 4,
         start: Callable[[HostKey, Path], AnyHost] = Host,
     ) -> None:
-        self._log, self._started, self._limit, self._start = log, started, limit, start
+        self._log, self._started, self._limit, self._start = log, started, MOST_HOSTS, start
         self._hosts: dict[HostKey, AnyHost] = {}
 
     def make_room(self, number: int) -> None:

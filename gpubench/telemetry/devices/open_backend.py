@@ -1,4 +1,4 @@
-"""Chooses this machine's source of telemetry."""
+"""Chooses this machine's source of telemetry, and what a program sees of its cards."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -38,7 +38,6 @@ def measure_periods(
     record: Callable[[float, FastReading], None] = lambda _at_s, _reading: None,
     poll_s: float = _POLL_S,
     least_s: float = _LEAST_S,
-    most_s: float = _MOST_S,
 ) -> Periods:
     """Polls the device for 0.6 to 2.5 s, until the counter changed five times.
 
@@ -61,7 +60,7 @@ def measure_periods(
         waited_for = "counter_j" if "counter_j" in last else next(iter(last), None)
         enough = waited_for is None or len(changes[waited_for]) >= _ENOUGH_CHANGES
         elapsed_s = at_s - start_s
-        if elapsed_s >= most_s or (enough and elapsed_s >= least_s) or wait(poll_s):
+        if elapsed_s >= _MOST_S or (enough and elapsed_s >= least_s) or wait(poll_s):
             break
     return Periods(*(mean_period_s(changes[name]) for name in _QUANTITIES))
 

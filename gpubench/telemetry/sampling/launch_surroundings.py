@@ -1,7 +1,7 @@
 """The surroundings of a launch: other processes, limits, errors. Read before and after it, never during it."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gpubench.core.findings import Finding, finding
@@ -23,8 +23,8 @@ class Surroundings:
     second to exit.
     """
 
-    def __init__(self, device: Device, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._device, self._sleep = device, sleep
+    def __init__(self, device: Device) -> None:
+        self._device = device
         self._before = self._after = NOT_SURVEYED
         self._state_before: Mapping[str, Any] = {}
         self._state_after: Mapping[str, Any] = {}
@@ -46,7 +46,7 @@ class Surroundings:
         waited_s = 0.0
         self._after = self._survey()
         while waited_s < _TEARDOWN_S and any(process.pid not in known for process in self._after.processes or ()):
-            self._sleep(_POLL_S)
+            time.sleep(_POLL_S)
             waited_s += _POLL_S
             self._after = self._survey()
         self._state_after = self._state()

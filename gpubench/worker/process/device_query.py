@@ -72,15 +72,15 @@ def ask_in_child(torch: Any, timeout_s: float = TIMEOUT_S) -> Devices:
     return _decode(said, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if answered else None, timeout_s)
 
 
-def ask_in_program(timeout_s: float = TIMEOUT_S) -> Devices:
+def ask_in_program() -> Devices:
     """`ask` in a fresh interpreter, outside any profiler's session."""
     environ = {name: value for name, value in os.environ.items() if name not in _INJECTED}
     command = start_module.command("gpubench.worker.process.device_query")
     try:
-        done = subprocess.run(command, capture_output=True, timeout=timeout_s, env=environ, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, env=environ, check=False)
     except subprocess.TimeoutExpired:
-        return _decode(b"", None, timeout_s)
-    return _decode(done.stdout, done.returncode, timeout_s)
+        return _decode(b"", None, TIMEOUT_S)
+    return _decode(done.stdout, done.returncode, TIMEOUT_S)
 
 
 def _encode(found: Devices) -> bytes:

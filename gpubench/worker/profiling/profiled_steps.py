@@ -25,7 +25,8 @@ from gpubench.protocol.profile_job import (
     ProfileResult,
 )
 from gpubench.worker import effective_settings
-from gpubench.worker.accelerator import DeviceMemory, accelerator_of
+from gpubench.worker.accelerator import accelerator_of
+from gpubench.worker.device_memory import DeviceMemory
 from gpubench.worker.failures import shortage
 from gpubench.worker.profiling.nvtx import Emitter, open_emitter
 from gpubench.worker.workloads import optional_facts

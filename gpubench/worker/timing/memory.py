@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpubench.core.process_tree import size_of
-from gpubench.worker.accelerator import DeviceMemory
+from gpubench.worker.device_memory import DeviceMemory
 
 _KIB = 1024
 

@@ -25,6 +25,7 @@ MAX_AHEAD = 4
 
 EVENT_RESOLUTION_S = 5e-7
 _NS = 1e-9
+_FLOOR_REQUESTS = 200
 _MS = 1e-3
 
 
@@ -124,14 +125,14 @@ class LatencyTimer(Timer):
             cpu = CpuTime.now() - cpu
         return Block(started_s, [max(each, 1) * _NS for each in times_ns], (now - began) * _NS, cpu)
 
-    def floor_s(self, num_requests: int = 200) -> float:
+    def floor_s(self) -> float:
         """Median time of an empty request in seconds: the cost of the synchronisation itself."""
         clock, times = time.perf_counter_ns, []
-        for _ in range(num_requests):
+        for _ in range(_FLOOR_REQUESTS):
             start = clock()
             self._wait()
             times.append(clock() - start)
-        return sorted(times)[num_requests // 2] * _NS
+        return sorted(times)[_FLOOR_REQUESTS // 2] * _NS
 
 
 class DeviceTimer(Timer):

@@ -92,7 +92,7 @@ class _Allocator:
 
 def test_what_a_graph_uses_at_every_replay_counts_as_allocated():
     allocator = _Allocator()
-    memory = DeviceMemory(_Device("cuda"), SimpleNamespace(cuda=allocator))
+    memory = DeviceMemory(_Device("cuda"), SimpleNamespace(), allocator)
     with memory.capturing(SimpleNamespace(pool=lambda: (0, 1))):
         allocator.capture((0, 1), total=64, kept=10, most=50)
     assert memory.allocated() == 100 + 50
@@ -102,7 +102,7 @@ def test_what_a_graph_uses_at_every_replay_counts_as_allocated():
 
 def test_of_a_graph_that_other_code_captured_all_its_pool_counts():
     allocator = _Allocator()
-    memory = DeviceMemory(_Device("cuda:0"), SimpleNamespace(cuda=allocator))
+    memory = DeviceMemory(_Device("cuda:0"), SimpleNamespace(), allocator)
     allocator.capture((0, 7), total=64, kept=10, most=50)
     assert memory.peak() == 100 + 50  # its capture was seen by the allocator
     memory.reset_peak()

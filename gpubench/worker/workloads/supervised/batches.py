@@ -105,9 +105,8 @@ class HostMemoryBatches(Resident):
         self._device, self._pinned = device, pinned
 
     def transfer(self, batch: Batch) -> Batch:
-        return moved(batch[0], self._device, non_blocking=self._pinned), moved(
-            batch[1], self._device, non_blocking=self._pinned
-        )
+        placed: Batch = moved(batch, self._device, non_blocking=self._pinned)
+        return placed
 
 
 class Loader:
@@ -151,9 +150,8 @@ class Loader:
         return batch
 
     def transfer(self, batch: Batch) -> Batch:
-        return moved(batch[0], self._device, non_blocking=self._pinned), moved(
-            batch[1], self._device, non_blocking=self._pinned
-        )
+        placed: Batch = moved(batch, self._device, non_blocking=self._pinned)
+        return placed
 
     def close(self) -> None:
         """Drops the iterator, which ends the worker processes."""

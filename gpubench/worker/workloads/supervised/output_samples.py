@@ -10,6 +10,7 @@ from gpubench.worker.workloads.base import OutputCheck
 from gpubench.worker.workloads.numerics import autocast_of
 from gpubench.worker.workloads.supervised.batches import Cast, Resident, first_tensor
 from gpubench.worker.workloads.supervised.examples import map_tensors
+from gpubench.worker.workloads.supervised.parity_probe import state_of
 from gpubench.worker.workloads.supervised.steps import InferStep
 
 MOST_SAMPLES = 4
@@ -61,7 +62,7 @@ class OutputSamples:
         step()
         self.take()
         if self._taken:
-            self._state = [each.detach().to("cpu", copy=True) for each in _state(model)]
+            self._state = [each.detach().to("cpu", copy=True) for each in state_of(model)]
 
     def release(self) -> None:
         """Frees everything on the device."""
@@ -72,7 +73,7 @@ class OutputSamples:
         if not self._state:
             return None
         model = self._workload.place_model(self._case, device, settled=True)
-        for its, kept in zip(_state(model), self._state, strict=True):
+        for its, kept in zip(state_of(model), self._state, strict=True):
             its.data.copy_(kept)
         error = change = 0.0
         for taken in self._taken:
@@ -87,10 +88,6 @@ class OutputSamples:
         placed = Cast.of(self._case)(map_tensors(lambda part: part.to(device), inputs))
         with torch.inference_mode(), autocast_of(self._case.precision, device.type)():
             return self._workload.logits(model(placed)).cpu()
-
-
-def _state(model: torch.nn.Module) -> list[torch.Tensor]:
-    return [*model.parameters(), *model.buffers()]
 
 
 def _distance(got: torch.Tensor, expected: torch.Tensor) -> float:

@@ -52,7 +52,7 @@ def run(workload: ProbedWorkload, case: Case, device: torch.device) -> ParityPro
     if case.compress == "none":
         wake_zero_layers(model)
     # Made anew, because locks and computed weights cannot be copied. `double` makes new weights.
-    for its, own in zip(_state(reference), _state(model), strict=True):
+    for its, own in zip(state_of(reference), state_of(model), strict=True):
         its.data = compression.plain(own.detach()).cpu()
     reference = reference.to(memory_format=torch.contiguous_format).double()
     batch, cast = fixed_batch(workload, case), Cast.of(case)
@@ -75,7 +75,7 @@ def _exact(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
-def _state(model: torch.nn.Module) -> list[torch.Tensor]:
+def state_of(model: torch.nn.Module) -> list[torch.Tensor]:
     return [*model.parameters(), *model.buffers()]
 
 
