@@ -2,9 +2,8 @@
 full.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 
 from gpubench.analysis.summary.launch_estimates import estimate
 from gpubench.core.metrics import METRICS
@@ -52,16 +51,6 @@ class CaseFigures(Mapping[str, Estimate]):
     @property
     def absent(self) -> "Reasons":
         return Reasons(self, self._launches)
-
-    @property
-    def recorded(self) -> Iterator[str]:
-        """Metrics that may have a figure, some more than once; no other has one."""
-        return chain(_DERIVED, _MAY_BE_IMPLIED, *(record.metrics for record in self._launches))
-
-    @property
-    def mentioned(self) -> Iterator[str]:
-        """The same, and metrics that may have a reason; all others have neither."""
-        return chain(self.recorded, *(record.absent for record in self._launches))
 
     def why_absent(self, name: str) -> str | None:
         """Why a metric has no figure; None if it has one, or no reason is known."""
@@ -133,6 +122,11 @@ class CaseFigures(Mapping[str, Estimate]):
         if not values or (name in _TAILS and len(values) < len(self._launches)):
             return None  # a tail of only some launches does not match a median of all
         return estimate(values, METRICS[name], by_data=self._by_data)
+
+
+def recorded_metrics(launches: Iterable[Record]) -> set[str]:
+    """Metrics that may have a figure; no other has one."""
+    return {*_DERIVED, *_MAY_BE_IMPLIED}.union(*(record.metrics for record in launches))
 
 
 class Reasons(Mapping[str, str]):

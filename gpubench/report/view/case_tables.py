@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from itertools import chain
 from typing import Any, Literal
 
+from gpubench.analysis.summary.case_figures import recorded_metrics
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.findings import FINDINGS, Effect, Validity
@@ -29,14 +29,15 @@ MARKS = line("! weakened by a finding; - no valid figure; ? output not verified"
 def metrics_present(summaries: Iterable[CaseSummary], names: Sequence[str]) -> tuple[str, ...]:
     """The metrics of `names` for which some case has a figure."""
     everything = list(summaries)
-    recorded = {MEMORY, *chain.from_iterable(entry.metrics.recorded for entry in everything)}
+    recorded = recorded_metrics(record for entry in everything for record in entry.records) | {MEMORY}
     return tuple(name for name in names if name in recorded and any(_has(entry, name) for entry in everything))
 
 
 def absent_notes(summaries: Iterable[CaseSummary], names: Sequence[str]) -> tuple[Line, ...]:
     """Why no case has a figure of these metrics, once per reason: `W, J/sample: n/a (no NVIDIA driver)`."""
     everything = [entry for entry in summaries if entry.status is Status.OK]
-    mentioned = set(chain.from_iterable(entry.metrics.mentioned for entry in everything))
+    launches = [record for entry in everything for record in entry.records]
+    mentioned = recorded_metrics(launches).union(*(record.absent for record in launches))
     present = metrics_present(everything, names)
     by_reason: dict[str, list[str]] = {}
     for name in names:
