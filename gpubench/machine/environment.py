@@ -1,13 +1,14 @@
 """The fingerprint of a machine that every run stores, and the part that must agree to compare two runs."""
 
+import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gpubench.core.anonymity import anonymise
+from gpubench.core.anonymity import anonymise, hide_homes, hide_uuids
+from gpubench.core.secrets import is_secret_name, masked
 from gpubench.machine import host_facts, installed_software, machine_cache
-from gpubench.machine.environment_variables import performance_variables
 from gpubench.machine.selftest import gpu_selftest, host_selftest
 from gpubench.telemetry.devices.base import TelemetryError, bounded
 from gpubench.telemetry.devices.nvml import card_facts as facts
@@ -23,6 +24,28 @@ GPU_COMPARABLE = (
 _CPU_COMPARABLE = ("model", "family", "num_threads_usable", "num_cores", "smt", "governor", "boost", "flags")
 _SYSTEM_COMPARABLE = ("os", "kernel", "container", "virtual", "cpu_quota")
 _PACKAGE_COMPARABLE = ("gpubench", "torch", "torchvision", "triton", "numpy")
+
+VARIABLES = (
+    frozenset({"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "CUDA_MODULE_LOADING"})
+    | {"CUDA_CACHE_DISABLE", "CUDA_CACHE_PATH", "CUDA_DEVICE_MAX_CONNECTIONS", "CUDA_AUTO_BOOST"}
+    | {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", "CUDA_MPS_PIPE_DIRECTORY", "CUDA_INJECTION64_PATH"}
+    | {"NVTX_INJECTION64_PATH"}
+    | {"NVIDIA_TF32_OVERRIDE", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"}
+    | {"CUBLAS_WORKSPACE_CONFIG", "CUBLASLT_WORKSPACE_SIZE"}
+    | {"LD_PRELOAD", "LD_BIND_NOW", "GLIBC_TUNABLES"}
+    | {"GOMP_CPU_AFFINITY", "TF32_OVERRIDE", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "NPROC"}
+    | {"OMPI_MCA_btl"}
+    | {"PYTHONOPTIMIZE", "PYTHONMALLOC", "PYTHONDEVMODE", "PYTHON_GIL", "PYTHON_JIT"}
+    | {"OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"}
+    | {"NUMEXPR_NUM_THREADS"}
+)
+"""Variables that change how fast GPU programs run. Only these are stored, so that no secret is."""
+
+VARIABLE_PREFIXES = (
+    *("OMP_", "KMP_", "MKL_", "TORCH_", "TORCHINDUCTOR_", "TORCHDYNAMO_", "PYTORCH_", "CUDNN_"),
+    *("CUBLAS_", "TRITON_", "ONEDNN_", "DNNL_", "NCCL_", "MALLOC_"),
+)
+"""And all whose names begin with one of these."""
 
 
 def collect(
@@ -110,3 +133,17 @@ def comparable(env: Mapping[str, Any]) -> dict[str, Any]:
     variables = env.get("variables") or {}
     take("variables", variables, tuple(sorted(variables)))
     return flat
+
+
+def performance_variables(environ: Mapping[str, str] | None = None, *, anonymous: bool = False) -> dict[str, str]:
+    """The variables that are set, by name. `anonymous` hides home folders and hashes UUIDs in their values."""
+    environ = os.environ if environ is None else environ
+    kept = {name: masked(name, value) for name, value in sorted(environ.items()) if matters(name)}
+    if not anonymous:
+        return kept
+    return {name: hide_homes(hide_uuids(value), environ) for name, value in kept.items()}
+
+
+def matters(name: str) -> bool:
+    """Whether a variable of this name changes performance and does not look like a secret."""
+    return (name in VARIABLES or name.startswith(VARIABLE_PREFIXES)) and not is_secret_name(name)

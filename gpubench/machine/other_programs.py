@@ -48,7 +48,11 @@ def others(before: ProgramTimes, root: Path = Path("/"), *, named: bool = True) 
     share = max(0.0, (after.machine.busy - before.machine.busy - mine) / total)
     busiest = sorted((pid for pid in used if pid not in ours), key=lambda pid: -used[pid])[:_MOST_NAMED]
     programs = [
-        {"pid": pid, "name": _name(root, pid), "share": round(min(1.0, used[pid] / total), 4)}
+        {
+            "pid": pid,
+            "name": read_text(root / "proc" / str(pid) / "comm") or "a program that has ended",
+            "share": round(min(1.0, used[pid] / total), 4),
+        }
         for pid in busiest
         if named and used[pid] >= _NAMED_SHARE * total
     ]
@@ -73,10 +77,6 @@ def _ticks(stat: Path) -> int | None:
     """User and system time of a process (proc(5))."""
     fields = (read_text(stat) or "").rpartition(")")[2].split()
     return sum(map(int, fields[11:13])) if len(fields) > 12 else None
-
-
-def _name(root: Path, pid: int) -> str:
-    return read_text(root / "proc" / str(pid) / "comm") or "a program that has ended"
 
 
 def _own(listed: list[Listed]) -> set[int]:

@@ -193,15 +193,13 @@ def _read_records(path: Path) -> Iterator[Record | str]:
 def _read_contests(path: Path) -> Iterator[ContestRecord | str]:
     try:
         with open_regular(path, _MOST_RECORDS_BYTES) as file:
-            yield from _parsed_lines(file, path, _parse_contest)
+            yield from _parsed_lines(
+                file, path, lambda line: ContestRecord.model_validate(migrate_contest(_object(line)))
+            )
     except FileNotFoundError:
         return
     except OSError as error:
         raise store_error("read", path, error) from error
-
-
-def _parse_contest(line: bytes) -> ContestRecord:
-    return ContestRecord.model_validate(migrate_contest(_object(line)))
 
 
 def _parsed_lines(file: BinaryIO, path: Path, parse: Callable[[bytes], _Entry]) -> Iterator[_Entry | str]:

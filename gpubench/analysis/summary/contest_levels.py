@@ -69,11 +69,10 @@ def contest_levels(records: Iterable[ContestRecord]) -> tuple[ContestLevels, ...
     for record in latest_contests(records):
         if record.status is Status.OK and record.cases[0] in record.log_speeds:
             by_first.setdefault(record.cases[0], []).append(record)
-    return tuple(_levels(first, sorted(mine, key=_place)) for first, mine in sorted(by_first.items()))
-
-
-def _place(record: ContestRecord) -> tuple[int, int]:
-    return record.round, record.part
+    return tuple(
+        _levels(first, sorted(mine, key=lambda each: (each.round, each.part)))
+        for first, mine in sorted(by_first.items())
+    )
 
 
 def _levels(first: int, records: Sequence[ContestRecord]) -> ContestLevels:

@@ -149,15 +149,12 @@ def _facts(loaded: "LoadedSuite", cases: Labelled, trained: Labelled) -> "tuple[
 def _values(name: str, values: list[Any]) -> str:
     from gpubench.suite.cases.labels import short_word
     from gpubench.suite.model.settings import normal
+    from gpubench.suite.select.patterns import text_of
 
     held = [normal(name, value) for value in values]
     return ", ".join(
-        short_word(name, value) if isinstance(value, dict) or value is None else _text(value) for value in held
+        short_word(name, value) if isinstance(value, dict) or value is None else text_of(value) for value in held
     )
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _name(loaded: "LoadedSuite") -> str:

@@ -9,7 +9,7 @@ from gpubench.analysis.verdict.bisection import Suspects
 from gpubench.cli.bisect_search import SearchAnswer, answer, described, explained, name_of, num_left
 from gpubench.core.units import format_percent
 from gpubench.report.model.words import count
-from gpubench.store.bisection_file import Commit, Judgement, StoredBisection
+from gpubench.store.bisection_file import Judgement, StoredBisection
 
 _WORDS = {"worse": "worse", "better": "not worse", "same": "not worse", "unclear": "undecided"}
 _MOST_LISTED = 8
@@ -80,13 +80,11 @@ def _headline(state: StoredBisection, found: SearchAnswer, stopped: str | None) 
 
 def _commit_lines(state: StoredBisection, suspects: Suspects) -> list[str]:
     listed = state.commits[suspects.first : suspects.last + 1]
-    lines = [f"  commit    {_commit(each)}" for each in listed[:_MOST_LISTED]]
+    lines = [
+        f"  commit    {each.commit[:10]} {each.subject}, {each.author}, {each.date}" for each in listed[:_MOST_LISTED]
+    ]
     more = len(listed) - _MOST_LISTED
     return lines + ([f"            ... and {count(more, 'more commit')}"] if more > 0 else [])
-
-
-def _commit(commit: Commit) -> str:
-    return f"{commit.commit[:10]} {commit.subject}, {commit.author}, {commit.date}"
 
 
 def _next(state: StoredBisection, found: SearchAnswer, folder: Path, stopped: str | None) -> list[str]:

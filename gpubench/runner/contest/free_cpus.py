@@ -36,7 +36,7 @@ def threads_beside_others(records: Sequence[Record]) -> int | None:
         return None
     before = cpu_time()
     time.sleep(LOOK_S)
-    return free_cpus(before, cpu_time(), _usable())
+    return free_cpus(before, cpu_time(), usable_cpus() or 1)
 
 
 def with_threads(case: Case, threads: int | None) -> Case:
@@ -51,7 +51,3 @@ def free_cpus(before: HostCpuTime | None, after: HostCpuTime | None, usable: int
     taken = (after.busy - before.busy + after.stolen - before.stolen) / (after.total - before.total)
     machine = os.cpu_count() or usable
     return max(1, min(most, math.floor(machine * (1 - taken) + 0.25)))
-
-
-def _usable() -> int:
-    return usable_cpus() or 1

@@ -7,7 +7,7 @@ launch a failed row; it never ends the run. The types of messages already check 
 import math
 from collections.abc import Iterable
 
-from gpubench.core.records import Series, Window
+from gpubench.core.records import Series
 from gpubench.protocol.messages import Failed, Job, Message, Phase, Progress, Result
 
 MOST_BYTES = 1 << 20
@@ -60,7 +60,7 @@ def _of_contest(result: Result, job: Job) -> str | None:
 
 
 def _of_figures(result: Result) -> str | None:
-    if result.window is not None and not _is_window(result.window):
+    if result.window is not None and result.window.start_s > result.window.end_s:
         return f"a window from {result.window.start_s} to {result.window.end_s}"
     if result.series is not None and not _is_series(result.series):
         return f"a series with the median {result.series.median_s} ({result.series.low_s} to {result.series.high_s})"
@@ -75,10 +75,6 @@ def _of_figures(result: Result) -> str | None:
     ):
         return "marks that are no times"
     return _too_large(result)
-
-
-def _is_window(window: Window) -> bool:
-    return window.start_s <= window.end_s
 
 
 def _is_series(series: Series) -> bool:

@@ -53,11 +53,11 @@ def _fits(name: str, actual: Any, wanted: Any) -> bool:
     if name == "device" and wanted == "cuda":
         return str(actual).partition(":")[0] == "cuda"
     if name in ("env", "params") and isinstance(wanted, dict) and isinstance(actual, Mapping):
-        same = (_word(actual.get(key)) == _word(value) for key, value in wanted.items())
+        same = (text_of(actual.get(key)) == text_of(value) for key, value in wanted.items())
         return all(same) and bool(wanted or not actual)
     return bool(actual == wanted)
 
 
-def _word(value: Any) -> str:
+def text_of(value: Any) -> str:
     """`-k` has no types: `params.width=64` is text."""
     return str(value).lower() if isinstance(value, bool) else str(value)

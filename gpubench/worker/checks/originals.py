@@ -1,14 +1,18 @@
-"""Whether the functions that a measurement relies on were replaced."""
+"""Whether what runs is what was meant: no function was replaced, and the code comes from the arm's own revision."""
 
 import builtins
 import gc
+import json
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from gpubench.core.findings import Finding, finding
+from gpubench.protocol.loaded_files import module_files
 from gpubench.worker.accelerator import functions_of_gpus
 
 _CLOCKS = ("perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time", "process_time_ns")
@@ -17,6 +21,10 @@ _TORCH = ("inference_mode", "is_inference_mode_enabled", "is_autocast_enabled", 
 _KINDS = (FunctionType, BuiltinFunctionType, ModuleType, type)
 _OWN = "gpubench."
 _NAMED = 3
+
+
+INSTALLED = "installed.json"
+"""A file in environments of `runner.arms.install_revision`: the commit, the modules it installs, and its repository."""
 
 
 class Originals:
@@ -67,3 +75,26 @@ def _members(owner: str, values: dict[str, Any], names: tuple[str, ...] | None =
             yield f"{owner}.{name}", (id(value), id(getattr(value, "__code__", None)))
             if isinstance(value, type) and value.__module__ == owner:
                 yield from _members(f"{owner}.{name}", dict(vars(value)))
+
+
+def not_of_the_revision(search_path: Sequence[str] = (), prefix: str = sys.prefix) -> str | None:
+    """A module that was loaded from elsewhere; None if there is none, or the environment was not made for a revision.
+
+    Modules on `search_path`, beside the suite, are workloads and may lie in the repository's working tree.
+    """
+    try:
+        installed = json.loads((Path(prefix) / INSTALLED).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    names, root = set(installed["modules"]), installed.get("root")
+    allowed = tuple(_folder(each) for each in (prefix, *search_path, *(p for p in sys.path if "site-packages" in p)))
+    for name, path in module_files():
+        real = os.path.realpath(path)
+        strange = name.partition(".")[0] in names and not real.startswith(_folder(prefix))
+        if strange or (root is not None and real.startswith(_folder(root)) and not real.startswith(allowed)):
+            return f"{name} was loaded from {path}, not from the revision {installed.get('commit', '')[:12]}"
+    return None
+
+
+def _folder(path: str) -> str:
+    return os.path.realpath(path) + os.sep

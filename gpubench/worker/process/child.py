@@ -6,7 +6,7 @@ import sys
 from gpubench.protocol.loaded_files import OpenedFiles, imported_names, loaded_files
 from gpubench.protocol.messages import Failed, Hello, Job, Result
 from gpubench.suite.model.workload_names import first_on_the_path, modules_beside
-from gpubench.worker.checks.arm_modules import not_of_the_revision
+from gpubench.worker.checks.originals import not_of_the_revision
 from gpubench.worker.failures import SettingsMismatch, as_failed, write_traceback
 from gpubench.worker.freed_memory import keep_freed_memory
 from gpubench.worker.job import TIMED_PHASES, Alone, Interrupted, RunningJob, Sender, Stop

@@ -52,7 +52,7 @@ def profile_arms(job: ProfileJob, torch: Any) -> ProfileResult:
             open_replicas.callback(replica.close)
             replica.build()
         for replica in replicas.values():
-            replica.plan_blocks(_steps_of(replica, job))
+            replica.plan_blocks(max(LEAST_STEPS, min(job.steps, round(WINDOW_S / replica.step_s))))
             replica.begin()
         build_s = time.perf_counter() - began_s
         windows = list(_turns(job, replicas, listeners, time.perf_counter() + max(job.max_s - build_s, 0)))
@@ -73,10 +73,6 @@ def _as_job(job: ProfileJob) -> Job:
         search_path=job.search_path,
         download=job.download,
     )
-
-
-def _steps_of(replica: Replica, job: ProfileJob) -> int:
-    return max(LEAST_STEPS, min(job.steps, round(WINDOW_S / replica.step_s)))
 
 
 def _turns(

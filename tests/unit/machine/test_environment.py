@@ -7,7 +7,7 @@ from fakes.nvml.control import OTHER_UUID, UUID, Fake
 
 from gpubench.core.anonymity import anonymise, hide_uuids
 from gpubench.machine import control_groups, environment, host_facts, installed_software
-from gpubench.machine.environment_variables import performance_variables
+from gpubench.machine.environment import performance_variables
 from gpubench.telemetry.devices.nvml import card_facts, library
 
 VERSIONS = {"torch": "2.15.0", "cuda": "13.2", "cudnn": 92600}

@@ -183,7 +183,7 @@ def test_a_machine_whose_launches_did_not_wait_keeps_all_threads(lab, monkeypatc
 
 def test_a_machine_whose_launches_waited_for_a_cpu_spares_one_and_says_so(lab, monkeypatch):
     monkeypatch.setattr(free_cpus, "LOOK_S", 0.0)
-    monkeypatch.setattr(free_cpus, "_usable", lambda: 2)
+    monkeypatch.setattr(free_cpus, "usable_cpus", lambda: 2)
     waited = DONE.model_copy(update={"findings": (finding("GB205", "waited"),)})
     script = lab.script
     lab.script = lambda job: measures(2.0, waited) if job.kind == "measure" else script(job)

@@ -92,7 +92,7 @@ def test_the_same_largest_batch_is_measured_in_every_launch(lab):
 @pytest.mark.parametrize("busy", [True, False])
 def test_a_training_beside_other_programs_has_the_free_threads_and_no_time(lab, monkeypatch, busy):
     monkeypatch.setattr(free_cpus, "LOOK_S", 0.0)
-    monkeypatch.setattr(free_cpus, "_usable", lambda: 2)
+    monkeypatch.setattr(free_cpus, "usable_cpus", lambda: 2)
     waited = DONE.model_copy(update={"findings": (finding("GB205", "waited"),) if busy else ()})
     scored = DONE.model_copy(update={"metrics": {"accuracy": 0.9, "time_to_accuracy_s": 3.0}})
     lab.script = lambda job: measures(result=waited if job.kind == "measure" else scored)

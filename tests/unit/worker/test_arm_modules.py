@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from gpubench.worker.checks.arm_modules import INSTALLED, not_of_the_revision
+from gpubench.worker.checks.originals import INSTALLED, not_of_the_revision
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from gpubench.suite.model.case import Case
 from gpubench.worker.ranks.rank import case_of_rank
-from gpubench.worker.ranks.strategies.layers import layers, own_layers
 from gpubench.worker.ranks.strategies.pp import cuts_of, num_micro_batches
-from gpubench.worker.ranks.strategies.seam import refused, strategy_named
+from gpubench.worker.ranks.strategies.seam import layers, own_layers, refused, strategy_named
 from gpubench.worker.ranks.strategies.tp import plan_of
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.cnn import CNN, ReferenceCNN

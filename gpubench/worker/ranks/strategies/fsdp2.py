@@ -6,8 +6,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from gpubench.suite.model.case import Case
-from gpubench.worker.ranks.strategies.layers import own_layers
-from gpubench.worker.ranks.strategies.seam import Strategy, no_fused_sgd
+from gpubench.worker.ranks.strategies.seam import Strategy, no_fused_sgd, own_layers
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.supervised.steps import Distributed
 from gpubench.worker.workloads.supervised.supervised import Supervised

@@ -12,8 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.worker.accelerator import accelerator_of
-from gpubench.worker.ranks.strategies.layers import layers
-from gpubench.worker.ranks.strategies.seam import Strategy, joined_parts
+from gpubench.worker.ranks.strategies.seam import Strategy, joined_parts, layers
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.supervised.batches import Cast, moved
 from gpubench.worker.workloads.supervised.examples import Batch
