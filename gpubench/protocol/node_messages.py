@@ -19,9 +19,8 @@ MOST_BYTES = 64 * 2**20
 
 
 class NodeHello(Frozen):
-    """First of all. `node`: its number, where the engine gave it one. `started_by`: what of the engine's environment
-    was undone (`OMP_NUM_THREADS`). `card` of `num_cards`: the agent has one of its machine's CUDA devices, and there is
-    an agent for each of the others.
+    """First of all. `node`: its number, where the engine gave it one. `card` of `num_cards`: the agent has one of its
+    machine's CUDA devices, and there is an agent for each of the others.
     """
 
     type: Literal["node_hello"] = "node_hello"
@@ -32,7 +31,6 @@ class NodeHello(Frozen):
     node: int | None = None
     card: int = 0
     num_cards: int = 1
-    undone: dict[str, str] = Field(default_factory=dict)
 
 
 class StartHost(Frozen):

@@ -26,7 +26,6 @@ class Best:
     summary: CaseSummary
     won: bool
     why_not: str | None
-    num_candidates: int
 
     @property
     def precision(self) -> str:
@@ -68,7 +67,7 @@ def best_settings(summaries: Iterable[CaseSummary]) -> tuple[Best, ...]:
         why_not = weak[0] if weak else "its output failed the check"
         if fastest.correctness == "unverified":
             why_not = "its output was not verified"
-        found.append(Best(fastest, bool(winners), None if winners else why_not, len(group)))
+        found.append(Best(fastest, bool(winners), None if winners else why_not))
     return tuple(found)
 
 

@@ -58,11 +58,11 @@ def serve_run(host: str, port: int, node: int | None = None, *, patience_s: floa
         raise UsageError(f"{KEY_VARIABLE} is not set", hint="It must hold the key that the run was started with.")
     place, of, number_of = os.environ.pop(_CARD, "").partition("/")
     card = (int(place), int(number_of)) if of else None
-    undone = undo_thread_limits(os.environ)
+    undo_thread_limits(os.environ)
     connection = connect(host, port, key, patience_s)
     number = node_number(os.environ) if node is None else node
     with NodeAgent(connection) as agent:
-        hello = NodeHello(host=socket.gethostname(), pid=os.getpid(), node=number, undone=undone)
+        hello = NodeHello(host=socket.gethostname(), pid=os.getpid(), node=number)
         connection.send(hello if card is None else hello.model_copy(update={"card": card[0], "num_cards": card[1]}))
         agent.serve()
 
