@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import Literal
 
 COST_SHARE = 0.15
@@ -43,6 +44,10 @@ class Space:
     def differ(self, one: int, other: int) -> list[int]:
         """Axes on which two points differ."""
         return [axis for axis, (a, b) in enumerate(zip(self.codes[one], self.codes[other], strict=True)) if a != b]
+
+    def pairs(self, point: int) -> set[tuple[tuple[int, int], ...]]:
+        """The point's pairs of values on two axes."""
+        return {*combinations(enumerate(self.codes[point]), 2)}
 
     @property
     def limit(self) -> int:

@@ -1,7 +1,8 @@
 """Chooses which settings of a grid to measure next, until the fastest is known: a pure function of the measurements.
 
     start    one setting, and every setting that differs from it in one value
-    search   a model of the measurements draws possible grids; what is fastest in most draws is measured next
+    search   a model of the measurements draws possible grids; what is fastest in most draws is measured next, and once
+             the model is sure, settings with pairs of values that no measured setting has: it may be wrong about them
     final    the fastest take turns until all but one are ruled out (looks and alpha as in every contest), together with
              the settings on the way from the start to the fastest
 
@@ -142,19 +143,21 @@ class Search:
         return Ask("start", launch=(slowest,), repeat=2)
 
     def _in_turn(self) -> Ask | None:
-        """Valid points that have not taken turns yet, with the first and the best of those that can share their
-        process.
+        """Valid points that have not taken turns yet, with the first of those that can share their process; after the
+        start only points that may be the best, because a launch is enough to see that another is not.
         """
         measured, contest = self._measured, list[int]()
         seen = {point for process in measured.contests for point in process} | measured.apart
         if measured.contests:
             seen |= {*self.path[1:-1]}  # they take turns in the final
         for group, members in self._by_group(measured.valid).items():
-            fresh = [point for point in members if point not in seen]
-            if not fresh or group is None or len(members) < 2:
+            if group is None:
                 continue
-            best = [point for point in self.standing if point in members and point in seen - measured.apart]
-            contest += dict.fromkeys([members[0], *best[:1], *fresh])
+            fresh = [
+                point for point in members if point not in seen and (not measured.contests or self._may_win(point))
+            ]
+            if fresh and fresh != members[:1]:
+                contest += dict.fromkeys([members[0], *fresh])
         return Ask("search" if measured.contests else "start", contest=tuple(contest)) if contest else None
 
     def _by_group(self, points: Iterable[int]) -> dict[int | None, list[int]]:
@@ -164,17 +167,22 @@ class Search:
         return found
 
     def _search(self, room: int) -> Ask | None:
-        if not self.standing or room < self._reserve + 2 * _WIDTH + 2:
+        if not self.standing:
             return None
-        return Ask("search", launch=self.proposals) if self.proposals else None
+        width = min(_WIDTH, (room - self._reserve - 2) // 2)  # each may need a launch and a place in a process
+        points = (self.proposals or self.unseen_pairs)[: max(0, width)]
+        return Ask("search", launch=points) if points else None
 
     @property
     def _reserve(self) -> int:
         """Launches still needed for the final: its rounds, and untried points on the way to the best."""
-        assert self.start is not None, "there is a best"
-        held, unseen = {*self.path, *self.finalists}, {*self.path} - {*self._measured.order}
-        apart = 0 if self._share(self.start, self.best) else 2 * (_LEAST_ROUNDS - 1)
-        return _LEAST_ROUNDS * (len(held) + 2) + len(unseen) + apart
+        launches, unseen = self._measured.launches, {*self.path} - {*self._measured.order}
+        groups = self._by_group({*self.path, *self.finalists})
+        alone = groups.pop(None, [])
+        needed = sum(max(0, _LEAST_ROUNDS - len(launches.get(point, ()))) for point in alone)
+        needed += sum(_LEAST_ROUNDS * (len(points) + 2) for points in groups.values() if len(points) > 1)
+        apart = 2 * (_LEAST_ROUNDS - 1) * max(0, len(groups) - 1)
+        return needed + len(unseen - {*alone}) + apart
 
     # What the model says
 
@@ -228,6 +236,35 @@ class Search:
         ranked = [int(likely[at]) for at in np.lexsort((-drawn[:, 1:].mean(axis=0), -wins))]
         group = self._space.groups[ranked[0]]
         return tuple([point for point in ranked if self._space.groups[point] == group][:_WIDTH])
+
+    def _may_win(self, point: int) -> bool:
+        import numpy as np
+
+        mean, sd = self.model.moments(np.array([self.standing[0], point]))
+        return bool(mean[1] + 2 * sd[1] > mean[0])
+
+    @cached_property
+    def unseen_pairs(self) -> tuple[int, ...]:
+        """Untried points with pairs of values that no tried point has, those with most of them first, then the fastest.
+
+        The model expects pairs to matter little if those it has seen do.
+        """
+        import numpy as np
+
+        space, tried = self._space, {*self._measured.order}
+        left = [point for point in range(len(space.codes)) if point not in tried | self.blocked]
+        if not left:
+            return ()
+        seen = {pair for point in tried for pair in space.pairs(point)}
+        speed = dict(zip(left, self.model.moments(np.array(left))[0], strict=True))
+        found: list[int] = []
+        while len(found) < _WIDTH:
+            most = max(left, key=lambda point: (len(space.pairs(point) - seen), speed[point]))
+            if space.pairs(most) <= seen:
+                break
+            found.append(most)
+            seen |= space.pairs(most)
+        return tuple(found)
 
     # The final
 

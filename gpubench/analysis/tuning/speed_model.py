@@ -58,14 +58,17 @@ class SpeedModel:
         self._together = process[:, None] == process[None, :]
         self._shared_contest = self._together & ~alone[:, None] & ~alone[None, :]
         self._own_launch = self._together & alone[:, None] & alone[None, :]
-        tried = [(self._fit(pair, launch), pair) for pair in _PAIR_SDS for launch in _LAUNCH_SDS]
+        parts = self._prior_parts(self._at, self._at)
+        tried = [(self._fit(parts, pair, launch), pair) for pair in _PAIR_SDS for launch in _LAUNCH_SDS]
         (_, self._lower, self._weights), self._pair_sd = max(tried, key=lambda each: each[0][0])
 
-    def _fit(self, pair_sd: float, launch_sd: float) -> "tuple[float, FloatArray, FloatArray]":
+    def _fit(
+        self, parts: "tuple[FloatArray, FloatArray]", pair_sd: float, launch_sd: float
+    ) -> "tuple[float, FloatArray, FloatArray]":
         import numpy as np
         from scipy.linalg import solve_triangular
 
-        cov = self._prior(self._at, self._at, pair_sd) + _BLOCK_SD**2 * np.eye(len(self._at))
+        cov = parts[0] + pair_sd**2 * parts[1] + _BLOCK_SD**2 * np.eye(len(self._at))
         cov += self._shared_contest * _LEVEL_SD**2 + self._own_launch * launch_sd**2
         lower = np.linalg.cholesky(cov)
         half = solve_triangular(lower, self._scores, lower=True)
@@ -73,7 +76,8 @@ class SpeedModel:
         likelihood = float(-half @ half / 2 - np.log(np.diag(lower)).sum())
         return likelihood, lower.astype(np.float64), np.asarray(weights, dtype=np.float64)
 
-    def _prior(self, rows: "IntArray", columns: "IntArray", pair_sd: float) -> "FloatArray":
+    def _prior_parts(self, rows: "IntArray", columns: "IntArray") -> "tuple[FloatArray, FloatArray]":
+        """The prior covariance of level and axes; that of pairs and remainder, for an SD of 1."""
         import numpy as np
 
         total, squares = np.zeros((len(rows), len(columns))), np.zeros((len(rows), len(columns)))
@@ -84,16 +88,18 @@ class SpeedModel:
             total += alike
             squares += alike**2
             rest *= alike
-        pairs = (total**2 - squares) / 2
-        found: FloatArray = _LEVEL_SD**2 + _AXIS_SD**2 * total + pair_sd**2 * (pairs + _REST_SHARE**2 * rest)
-        return found
+        return _LEVEL_SD**2 + _AXIS_SD**2 * total, (total**2 - squares) / 2 + _REST_SHARE**2 * rest
+
+    def _prior(self, rows: "IntArray", columns: "IntArray") -> "FloatArray":
+        axes, pairs = self._prior_parts(rows, columns)
+        return axes + self._pair_sd**2 * pairs
 
     def moments(self, points: "IntArray") -> "tuple[FloatArray, FloatArray]":
         """Mean and standard deviation of the log score at each of these points."""
         import numpy as np
 
         mean, half = self._reach(points)
-        own = self._prior(points[:1], points[:1], self._pair_sd)[0, 0]  # the same for every point
+        own = self._prior(points[:1], points[:1])[0, 0]  # the same for every point
         return mean, np.sqrt(np.maximum(own - (half**2).sum(axis=0), 1e-12))
 
     def draws(self, points: "IntArray", number: int, rng: "np.random.Generator") -> "FloatArray":
@@ -101,7 +107,7 @@ class SpeedModel:
         import numpy as np
 
         mean, half = self._reach(points)
-        cov = self._prior(points, points, self._pair_sd) - half.T @ half
+        cov = self._prior(points, points) - half.T @ half
         lower = np.linalg.cholesky(cov + 1e-8 * np.eye(len(points)))
         found: FloatArray = mean + rng.standard_normal((number, len(points))) @ lower.T
         return found
@@ -109,5 +115,5 @@ class SpeedModel:
     def _reach(self, points: "IntArray") -> "tuple[FloatArray, FloatArray]":
         from scipy.linalg import solve_triangular
 
-        cross = self._prior(points, self._at, self._pair_sd)
+        cross = self._prior(points, self._at)
         return cross @ self._weights, solve_triangular(self._lower, cross.T, lower=True)
