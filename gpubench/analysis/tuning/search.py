@@ -275,7 +275,8 @@ class Search:
         if unseen:
             return Ask("final", launch=unseen[:room])
         contest, launch = self._still_open()
-        if (not contest and not launch) or len(contest) + len(launch) > room:
+        twins = len({self._space.groups[point] for point in contest})
+        if (not contest and not launch) or len(contest) + twins + len(launch) > room:
             return None
         repeat = min((len(self._measured.launches[point]) for point in launch), default=0) + 1
         return Ask("final", launch, contest, repeat)
