@@ -130,3 +130,25 @@ def test_a_setting_with_fewer_changes_is_preferred_where_more_gain_nothing():
     for _ in range(4):
         measured.contests.append({0: 0.0, 1: 0.5, 2: 0.0, 3: 0.501})
     assert Search(space, measured).best == 1
+
+
+def test_settings_with_pairs_of_values_that_no_setting_has_are_named_until_every_pair_was_tried():
+    tried = [0, *ONE_PROCESS.neighbours(0)]
+    measured = TriedPoints(order=tried, launches={point: {1: speed(point)} for point in tried})
+    seen = {pair for point in tried for pair in ONE_PROCESS.pairs(point)}
+    assert all(ONE_PROCESS.pairs(point) - seen for point in Search(ONE_PROCESS, measured).unseen_pairs)
+    while fresh := Search(ONE_PROCESS, measured).unseen_pairs:
+        measured.order += fresh
+        measured.launches |= {point: {1: speed(point)} for point in fresh}
+    pairs = {pair for point in range(len(CODES)) for pair in ONE_PROCESS.pairs(point)}
+    assert {pair for point in measured.order for pair in ONE_PROCESS.pairs(point)} == pairs
+    assert len(measured.order) < len(CODES)
+
+
+@pytest.mark.parametrize(("score", "takes_turns"), [(0.9, True), (-2.0, False)])
+def test_after_the_start_only_a_setting_that_may_win_takes_turns(score, takes_turns):
+    codes = tuple(product(range(2), range(2)))
+    launches = {0: {1: 0.0}, 1: {1: 0.5}, 2: {1: 0.1}, 3: {1: score}}
+    measured = TriedPoints(order=[0, 1, 2, 3], launches=launches, contests=[{0: 0.0, 1: 0.5, 2: 0.1}])
+    ask = Search(Space(codes, (False, False), (0,) * 4), measured).next()
+    assert (3 in ask.contest) == takes_turns
