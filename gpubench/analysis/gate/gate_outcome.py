@@ -15,12 +15,13 @@ from gpubench.analysis.gate.gate_rules import (
     confirm,
     exit_status,
 )
+from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.analysis.verdict.not_interleaved import MIN_LAUNCHES
 from gpubench.core.did_you_mean import near
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.core.metrics import METRICS
-from gpubench.core.records import CRASHED
+from gpubench.core.records import CRASHED, Status
 
 LIMIT = 0.03
 DEFAULT_RULES = (
@@ -31,6 +32,8 @@ DEFAULT_RULES = (
 
 DEFAULT_FILE_RULES = (GateRule("step_time_s", LIMIT), GateRule("peak_memory_allocated_bytes", LIMIT))
 """Default rules for files of pytest-benchmark."""
+
+_UNMEASURED: dict[OnUnclear | None, ExitStatus] = {None: ExitStatus.USAGE, "fail": ExitStatus.GATE_FAILED}
 
 Remeasure = Callable[[Sequence[CaseChange], int], Compared]
 """Measures cases again for a number of fresh rounds, and compares them as before."""
@@ -60,9 +63,19 @@ class Checked:
         found = exit_status(self.results, (*self.compared.changes, *crashed_again), self.on_unclear)
         only_statuses = self.declared and all(result.rule.metric == "status" for result in self.results)
         judged = found not in (ExitStatus.OK, ExitStatus.USAGE) or only_statuses or self.on_unclear is not None
-        if judged or not self.crashed_side:
-            return found
-        return ExitStatus.CASE_FAILED if self.compared.reference.source == "arm" else ExitStatus.USAGE
+        if not judged and self.crashed_side:
+            return ExitStatus.CASE_FAILED if self.compared.reference.source == "arm" else ExitStatus.USAGE
+        if found is ExitStatus.OK and self.unmeasured:
+            return _UNMEASURED.get(self.on_unclear, ExitStatus.OK)
+        return found
+
+    @property
+    def unmeasured(self) -> tuple[CaseChange, ...]:
+        """Cases that should have been judged but lack a launch: it was lost or never made, or only the reference could
+        run them. Cases that neither side could run here, or that only the candidate has, are not among them.
+        """
+        arms = self.compared.reference.source == "arm"
+        return tuple(change for change in self.compared.changes if _unmeasured(change, arms=arms))
 
     @property
     def crashed_side(self) -> str:
@@ -80,6 +93,15 @@ class Checked:
         """Cases under a gate that no gate could judge, because one side did not measure them."""
         covered = {id(change) for result in self.results for change in result.covered}
         return len({id(change) for result in self.results for change in result.no_data} - covered)
+
+
+def _unmeasured(change: CaseChange, *, arms: bool) -> bool:
+    before, after = change.reference, change.candidate
+    if before is None or after is None:
+        return False
+    one_side = before.status is Status.OK and after.status is Status.SKIPPED
+    other_side = arms and before.status is Status.SKIPPED and after.status is Status.OK
+    return one_side or other_side or (isinstance(after, CaseSummary) and after.has_no_launch)
 
 
 def crashed_side(compared: Compared) -> str:

@@ -114,6 +114,11 @@ class CaseSummary:
         return tuple(record for record in self.records if record.status is Status.OK)
 
     @property
+    def has_no_launch(self) -> bool:
+        """Whether it could run here but has no record: the run was cut short, or its records were lost."""
+        return not self.records and self.planned.skip_status is None and self.planned.skip_reason is None
+
+    @property
     def crashed_records(self) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.status in CRASHED)
 

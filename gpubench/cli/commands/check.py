@@ -121,7 +121,7 @@ def command(
       gpubench check @last --accept 'the new cache needs more memory'
       gpubench check head --against base --format pytest-benchmark
     Exit status:
-      0 passed    1 a gate failed    2 nothing could be judged, or a --gate has no data
+      0 passed    1 a gate failed    2 a case, a --gate or everything lacks data
       3 cases crashed or gave no figures    4 the machine was unfit (--strict)
     """  # noqa: D301 - click looks for the character itself
     if accept is not None and update:

@@ -80,6 +80,10 @@ def _headline(checked: Checked) -> Line:
         cases = {change.case_id for result in failed for change in result.failures}
         said = f"{count(len(failed), 'gate')} of {len(checked.results)} failed, in {count(len(cases), 'case')}"
         return line(strong(f"FAIL: {said}."), " Accepted." if checked.accepted is not None else "")
+    if checked.unmeasured and checked.verdict in (ExitStatus.GATE_FAILED, ExitStatus.USAGE):
+        word = "FAIL" if checked.verdict is ExitStatus.GATE_FAILED else "NOT JUDGED"
+        others = " No gate failed in the others." if any(result.covered for result in checked.results) else ""
+        return line(strong(f"{word}: {count(len(checked.unmeasured), 'case')} not measured."), others)
     if checked.verdict is ExitStatus.GATE_FAILED:
         undecided = count(outcomes["unclear"] + outcomes["no data"], "gate")
         return line(strong(f"FAIL: {undecided} could not be decided"), " (", code("--on-unclear fail"), ").")
@@ -243,17 +247,23 @@ def _not_confirmed(checked: Checked) -> tuple[Line, ...]:
 
 
 def _missing(checked: Checked) -> tuple[Line, ...]:
-    """Cases of the reference that this run did not measure, so that no gate can judge them."""
+    """Cases that no gate can judge, because a side did not measure them."""
     gone = [
-        change.label
+        change
         for change in checked.compared.changes
-        if change.reference is not None
-        and change.reference.status is Status.OK
-        and (change.candidate is None or change.candidate.status is Status.SKIPPED)
+        if change.candidate is None and change.reference is not None and change.reference.status is Status.OK
     ]
-    more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
-    named = f"of {checked.compared.reference.name} not measured: {', '.join(gone[:_NAMED])}{more}"
-    return lines(f"{count(len(gone), 'case')} {named}" if gone else "")
+    return lines(
+        _not_measured(checked.unmeasured, "that should have been judged"),
+        _not_measured(gone, f"of {checked.compared.reference.name}"),
+    )
+
+
+def _not_measured(changes: Sequence[CaseChange], which: str) -> str:
+    if not changes:
+        return ""
+    more = f" and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
+    return f"{count(len(changes), 'case')} {which} not measured: {', '.join(e.label for e in changes[:_NAMED])}{more}"
 
 
 def _unclear(checked: Checked) -> tuple[Line, ...]:
@@ -278,6 +288,8 @@ def _next(checked: Checked, run: str) -> tuple[Line, ...]:
             "" if named is None or candidate.source != reference.source else f"gpubench compare {named}{run} -v"
         )
         said.append(line("To look: ", rows, ", " if rows.text else "", code(f"gpubench show {run}:CASE")))
+    if checked.unmeasured and candidate.source != "pytest-benchmark":
+        said.append(line("To measure what is missing: ", code(f"gpubench run --resume {run}")))
     if checked.verdict is ExitStatus.USAGE and checked.accepted is None:
         said.append(line("To pass anyway: ", code("--on-unclear pass"), "; to fail: ", code("--on-unclear fail")))
     failed = checked.verdict is ExitStatus.GATE_FAILED and checked.accepted is None

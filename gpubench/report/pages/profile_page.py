@@ -126,10 +126,11 @@ def tensor_core_line(device: DeviceSummary) -> str:
     if device.tensor_core_share is None:
         return f"Tensor cores: unknown, {device.absent.get('tensor_core_share', 'no kernel ran')}."
     unknown = device.tensor_core_unknown_share
-    rest = f"; {format_percent(unknown)} in kernels whose names do not tell" if unknown else ""
+    silent = "counters" if device.tensor_core_source == "counters" else "names"
+    rest = f"; {format_percent(unknown)} in kernels whose {silent} do not tell" if unknown else ""
     return (
-        f"Tensor cores: {format_percent(device.tensor_core_share)} of the kernel time, detected by "
-        f"{device.tensor_core_source}{rest}."
+        f"Tensor cores: {'at least ' * bool(unknown)}{format_percent(device.tensor_core_share)} of the kernel time, "
+        f"detected by {device.tensor_core_source}{rest}."
     )
 
 

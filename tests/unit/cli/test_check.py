@@ -389,6 +389,46 @@ class TestRules:
         assert status == 0
         assert "1 case of more not measured: cuda 256" in out
 
+    def test_a_run_that_lost_all_launches_of_a_case_does_not_pass_unless_asked(self, capsys):
+        made = two_arms()
+        made.measured(1000.0, head=1000.0, batch_size=64)
+        made.plan(batch_size=128)
+        made.write(Path("reports"), "cut")
+        status, out, _ = check(capsys, "cut")
+        assert status == 2
+        assert "NOT JUDGED: 1 case not measured. No gate failed in the others." in out
+        assert "gpubench run --resume cut" in out
+        assert not json.loads(Path("reports/cut/gate.json").read_text())["passed"]
+        assert [check(capsys, "cut", "--on-unclear", how)[0] for how in ("pass", "warn", "fail")] == [0, 0, 1]
+
+    @pytest.mark.parametrize("arm", ["base", "head"])
+    def test_a_case_that_only_one_arm_measured_does_not_pass(self, capsys, arm):
+        made = two_arms()
+        made.measured(1000.0, head=1000.0, batch_size=64)
+        made.launches(made.plan(batch_size=128), 1000.0, arm=arm)
+        made.write(Path("reports"), "half")
+        assert check(capsys, "half")[0] == 2
+
+    def test_a_case_of_the_baseline_that_the_run_did_not_reach_does_not_pass_or_become_the_baseline(self, capsys):
+        stored("a")
+        check(capsys, "a", "--update")
+        baseline = next(Path("suites/baselines").rglob("*.json"))
+        kept = baseline.read_bytes()
+        made = HandMade(environment=ENVIRONMENT)
+        planned = [made.plan(device="cuda", batch_size=size) for size in (64, 128)]
+        made.launches(planned[1], 1000.0, extra={"peak_memory_allocated_bytes": 2**30})
+        made.write(Path("reports"), "later", created="2026-11-25T10:00:00Z")
+        assert check(capsys, "later", "--update", "--gate", "status=oom")[0] == 2
+        assert baseline.read_bytes() == kept
+
+    def test_cases_that_neither_arm_can_run_here_do_not_stop_a_check(self, capsys):
+        made = two_arms()
+        made.measured(1000.0, head=1000.0, batch_size=64)
+        planned = made.plan(batch_size=128, device="cuda")
+        made.planned[-1] = planned.model_copy(update={"skip_status": Status.SKIPPED, "skip_reason": "no NVIDIA driver"})
+        made.write(Path("reports"), "cpu")
+        assert check(capsys, "cpu")[0] == 0
+
 
 class TestConfirm:
     def remeasured(self, monkeypatch, head, factors=STEADY):

@@ -1,8 +1,10 @@
 """What a command loads before it has anything to measure."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 TRACKERS = ("mlflow", "wandb", "pyarrow", "prometheus_client")
 HEAVY = (*TRACKERS, "torch", "torchvision", "pandas", "numpy", "scipy", "altair", "sklearn", "pynvml")
@@ -44,3 +46,12 @@ def test_nothing_heavy_is_imported():
 
 def test_help_does_not_even_load_rich_or_pydantic():
     assert _loaded(["--help"], ("rich", "pydantic", "yaml")) == {"--help": [0, []]}
+
+
+def test_files_of_the_working_folder_do_not_replace_the_modules_of_python(tmp_path: Path):
+    for name in ("random", "statistics", "profile", "queue"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')\n")
+    command = [sys.executable, "-m", "gpubench", "validate", "cnn-smoke"]
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -17,7 +17,7 @@ from gpubench.profile.traces.read_trace import read_trace
 from gpubench.profile.traces.trace import TraceError
 from gpubench.protocol.profile_job import ProfileJob
 from gpubench.report.model.report_model import plain
-from gpubench.report.pages.profile_page import profile_page
+from gpubench.report.pages.profile_page import profile_page, tensor_core_line
 from gpubench.suite.model.case import Case
 
 THREAD = "thread Domain:Push/Pop_Range:PL_Type:PL_Value:CLR_Type:Color:Msg_Type:Msg"
@@ -80,6 +80,15 @@ def test_tensor_cores_are_counted_and_not_told_by_the_name(tmp_path: Path):
     device = summary_of(tmp_path).devices[0]
     assert (device.tensor_core_share, device.tensor_core_source) == (pytest.approx(0.7), "counters")
     assert device.top_kernels[0].tensor_core == "yes"
+
+
+def test_a_counter_that_cannot_be_read_leaves_the_share_of_tensor_cores_open(tmp_path: Path):
+    text = printed()
+    assert '"512"' in text
+    (tmp_path / "k.csv").write_text(text.replace('"512"', '"n/a"'))
+    said = tensor_core_line(summarize(ncu_csv.read(tmp_path / "k.csv")).devices[0])
+    assert said.startswith("Tensor cores: at least ")
+    assert "in kernels whose counters do not tell" in said
 
 
 def test_without_counters_of_the_tensor_pipe_names_have_to_do(tmp_path: Path):
