@@ -59,9 +59,10 @@ def test_one_more_operator_shows_in_its_phase_and_nowhere_else(tmp_path: Path):
 
 
 def test_arms_that_need_a_process_each_are_compared_by_turn(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("gpubench.profile.capture.capture_arms.PROCESS_TURNS", 5)
+    monkeypatch.setattr("gpubench.profile.capture.capture_arms.PROCESS_TURNS", 2)
+    monkeypatch.setattr("gpubench.profile.figures.explain_change.LEAST_TURNS", 2)
     found = explain_arms(job(tmp_path), ARMS, one_process=False, timeout_s=240)
-    assert (found.reference, found.candidate, found.turns, found.one_process) == ("base", "head", 5, False)
+    assert (found.reference, found.candidate, found.turns, found.one_process) == ("base", "head", 2, False)
     assert {"forward", "optimizer"} <= set(found.phases)
     assert found.phases["forward"].value > max(0, found.phases["optimizer"].value)
     assert found.seen.value > 0
