@@ -174,7 +174,7 @@ def contests(folder: Path, num: int) -> None:
             with tempfile.TemporaryDirectory() as place:
                 outcome = start(
                     RunRequest(parse_suite(TWO_NAMES), out=Path(place) / "run", seed=20261130 + number),
-                    still_wanted=still_wanted,
+                    decisions=Decisions(still_wanted=still_wanted),
                 )
                 (levels,) = contest_levels(load_run(outcome.folder).contests)
             first, second = levels.cases

@@ -8,7 +8,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -27,7 +29,7 @@ class Slowed(torch.nn.Module):
         self.inner, self.slow_s = inner, slow_s
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        outputs = self.inner(x)
+        outputs: torch.Tensor = self.inner(x)
         if self.slow_s:
             until = time.perf_counter() + self.slow_s
             while time.perf_counter() < until:
@@ -40,13 +42,13 @@ def net(slow_s: float = 0.0) -> torch.nn.Module:
     return Slowed(timm.create_model("resnet18"), slow_s)
 
 
-@register_model
+@register_model  # type: ignore[untyped-decorator]
 def peers_resnet18(pretrained: bool = False, **kwargs: object) -> torch.nn.Module:  # noqa: ARG001
     """For tools that create models by name."""
     return net(float(os.environ.get("PEERS_SLOW_S", "0")))
 
 
-def step():
+def step() -> Callable[[], None]:
     """One inference step, as a function without arguments."""
     model, images_NCHW = peers_resnet18().eval(), torch.randn(BATCH, 3, SIDE, SIDE)
 
@@ -96,7 +98,7 @@ def with_optimum_benchmark(out: Path) -> None:
     out.write_text(json.dumps({"mean_s": float(found["mean"]), "p50_s": float(found["p50"]), "count": found["count"]}))
 
 
-def test_step(benchmark) -> None:
+def test_step(benchmark: Callable[[Callable[[], None]], Any]) -> None:
     """For pytest-benchmark."""
     benchmark(step())
 

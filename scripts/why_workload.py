@@ -62,7 +62,7 @@ class Seeded:
                         functional.conv2d(pictures, filters)
                 loss = functional.cross_entropy(model(images), targets)
             with phases("backward"):
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
             with phases("optimizer"):
                 optimizer.step()
                 if slower == "optimizer":
