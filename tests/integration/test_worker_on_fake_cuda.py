@@ -73,7 +73,7 @@ def test_an_oom_is_a_row_with_its_sizes_and_the_next_case_is_clean(host):
     assert _result(host, "cnn").metrics["allocator_retries"] == 0
 
 
-@pytest.mark.parametrize("suite", ["roofline", "cnn-limit", "dataloading", "inference", "resnet50"])
+@pytest.mark.parametrize("suite", ["roofline", "dataloading", "inference", "resnet50"])
 def test_the_last_case_of_a_shipped_suite_is_measured_whole(host, suite):
     """Without TF32, which is seen in values, and without a compiler, which takes its time."""
     cases = [case for case in expand(load_suite(suite).suite).cases if (case.device, case.compile) == ("cuda", "off")]
