@@ -91,8 +91,8 @@ def resolved(python: Path, have: Mapping[str, str | None], folder: Path) -> dict
     pins = folder / "pins.txt"
     pins.write_text("".join(f"{name}=={version}\n" for name, version in have.items() if version))
     report = folder / "report.json"
-    options: list[str | Path] = ["--dry-run", "--ignore-installed", "--quiet", "--only-binary=:all:", "--report", report, "-c", pins]
-    _run(python, "-m", "pip", "install", *options, *requirements())
+    options = ("--dry-run", "--ignore-installed", "--quiet", "--only-binary=:all:")
+    _run(python, "-m", "pip", "install", *options, "--report", report, "-c", pins, *requirements())
     found = json.loads(report.read_text())["install"]
     return {normal(each["metadata"]["name"]): each["metadata"]["version"] for each in found}
 

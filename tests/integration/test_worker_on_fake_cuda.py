@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from fakes.cuda.control import GIB
-from fakes.hosting import QUICK, HostUnderTest
+from fakes.hosting import NEEDS_TWO_RANKS, QUICK, HostUnderTest
 from fakes.nvml.control import OTHER_UUID
 
 from gpubench.core.findings import Validity, validity
@@ -104,6 +104,15 @@ def test_a_run_follows_the_card_it_names_and_calls_no_figure_without_values_vali
         assert record.effective.device_uuid == record.telemetry["device"]["uuid"] == f"GPU-{OTHER_UUID}"
         assert record.metrics["mean_power_w"] == pytest.approx(300, rel=0.15)  # the window is short for a counter
     assert not log.exists()  # nothing that CUDA would not allow
+
+
+@NEEDS_TWO_RANKS
+def test_ranks_on_the_cpu_of_a_machine_with_a_gpu_are_measured(host, tmp_path):
+    """Torch's launcher asks for GPUs, and no process could be forked from one that has initialised CUDA."""
+    settings = {"device": "cpu", "mode": "infer", "world_size": 2, "shape": "64KiB", "cpu_threads": 1}
+    found = host.run("collectives:all_reduce", measure=QUICK, scratch=str(tmp_path), **settings)[0][-1]
+    assert found.type == "result", found
+    assert [rank.rank for rank in found.ranks] == [0, 1]
 
 
 def test_products_that_show_no_precision_are_told_as_that(host):

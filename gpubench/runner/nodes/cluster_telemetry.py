@@ -15,8 +15,8 @@ def state_of(window: NodeWindow) -> dict[str, float]:
     shares = window.detail.get("throttle_share_by_reason") or {}
     others = window.detail.get("other_processes")
     read["other_processes"] = None if others is None else len(others)
-    known = {name: float(value) for name, value in read.items() if value is not None}
-    return known | {f"{THROTTLED}{reason}": float(share) for reason, share in shares.items()}
+    read |= {f"{THROTTLED}{reason}": share for reason, share in shares.items()}
+    return {name: float(value) for name, value in read.items() if value is not None}
 
 
 class ClusterTelemetry:

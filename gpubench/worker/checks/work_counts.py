@@ -5,16 +5,16 @@ Models are counted on the meta device, without memory and device time. Other wor
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.numerics import NUMERICS, cast_floats
+from gpubench.worker.workloads.operator_mode import OperatorMode, name_of
 from gpubench.worker.workloads.operators.operator import last_cache_bytes
 from gpubench.worker.workloads.supervised.batches import Cast, moved, seeded
 from gpubench.worker.workloads.supervised.parity_probe import switch_off_randomness
@@ -165,7 +165,7 @@ def _convolution_backward(grad_out_shape: Any, x_shape: Any, w_shape: Any, *rest
     return int(forward) * (bool(output_mask[0]) + bool(output_mask[1]))
 
 
-class ByteCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class ByteCounter(OperatorMode):  # type: ignore[no-untyped-call]
     """Sums the sizes of the tensors that operators take and return. Views and bare allocations move nothing.
 
     `num_streamed`: bytes that must pass through memory even if a cache of `cache_bytes` holds all it can before and
@@ -178,14 +178,16 @@ class ByteCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.num_bytes = self.num_read = self.num_streamed = 0
         self.num_operators = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        result = func(*args, **kwargs)
         taken, given = _tensors((args, kwargs)), _tensors(result)
         storages = {_storage(tensor) for tensor in taken}
-        is_view = not func._schema.is_mutable and given and all(_storage(tensor) in storages for tensor in given)  # noqa: SLF001
-        if not is_view and not func.overloadpacket.__name__.startswith(("empty", "new_empty")):
+        name, schema = name_of(func), getattr(func, "_schema", None)
+        is_mutable = schema is not None and schema.is_mutable
+        is_view = not is_mutable and given and all(_storage(tensor) in storages for tensor in given)
+        if not is_view and not name.startswith(("empty", "new_empty")):
             self.num_operators += 1
-            read, written = _moved(func.overloadpacket.__name__, taken, given)
+            read, written = _moved(name, taken, given)
             self.num_bytes += read + written
             self.num_read += read
             self.num_streamed += max(0, read - self.cache_bytes) + max(0, written - self.cache_bytes)

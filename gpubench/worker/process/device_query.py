@@ -4,12 +4,14 @@ A host must never touch CUDA, because children forked after that cannot use it. 
 pipe; without fork, a program does.
 """
 
+import contextlib
 import json
 import os
 import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +20,7 @@ from gpubench.protocol import start_module
 TIMEOUT_S = 60.0
 """Seconds; a driver that takes longer to start is broken (eight cards without persistence mode take some 20 s)."""
 
+_NVML_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
 _INJECTED = ("NVTX_INJECTION64_PATH", "CUDA_INJECTION64_PATH", "NSYS_PROFILING_SESSION_ID", "LD_PRELOAD")
 
 
@@ -30,6 +33,20 @@ class Devices:
     devices: tuple[dict[str, Any], ...] = ()
     unavailable: str | None = None
     cudnn: int | None = None
+
+
+@contextlib.contextmanager
+def untouched() -> Iterator[None]:
+    """Meanwhile torch answers "is CUDA there?" through NVML. Otherwise the question would initialise CUDA, and no
+    process forked later could use it.
+    """
+    was_set = _NVML_CHECK in os.environ
+    os.environ.setdefault(_NVML_CHECK, "1")
+    try:
+        yield
+    finally:
+        if not was_set:
+            del os.environ[_NVML_CHECK]
 
 
 def ask(torch: Any) -> Devices:

@@ -24,8 +24,6 @@ from gpubench.protocol.messages import End, Exited, Hello, Job, LineBuffer, Mess
 from gpubench.worker import process_lifetime
 from gpubench.worker.process import device_query, spawn
 
-_NVML_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
-
 _CHUNK_BYTES = 65536
 _POLL_S = 0.05
 
@@ -136,19 +134,10 @@ class JobServer:
 
 
 def preload(modules: Sequence[str]) -> None:
-    """Imports modules that children need.
-
-    During imports torch answers "is CUDA there?" through NVML. Otherwise a library that asks at import time would
-    initialise CUDA here, and no child could use it.
-    """
-    was_set = _NVML_CHECK in os.environ
-    os.environ.setdefault(_NVML_CHECK, "1")
-    try:
+    """Imports modules that children need. Some ask for CUDA when they are imported."""
+    with device_query.untouched():
         for name in modules:
             importlib.import_module(name)
-    finally:
-        if not was_set:
-            del os.environ[_NVML_CHECK]
 
 
 def hello(*, can_fork: bool) -> Hello:

@@ -24,6 +24,7 @@ from gpubench.protocol.join_results import joined
 from gpubench.protocol.messages import STUCK, Failed, Phase, Result, decode, encode
 from gpubench.worker.checks.unsupported import refused_of_ranks
 from gpubench.worker.job import Interrupted, RunningJob
+from gpubench.worker.process import device_query
 from gpubench.worker.process_lifetime import CAN_FORK
 from gpubench.worker.ranks import rank as one_rank
 from gpubench.worker.ranks.board import Board, Sign
@@ -61,19 +62,21 @@ def measure_ranks(launch: RunningJob, run_job: one_rank.RunJob) -> Result | Fail
     descriptor = getattr(launch.sender, "fd", None) if CAN_FORK else None
     message_fd = None if descriptor is None else os.dup(descriptor)  # a forked process closes the one it inherits
     threads = max(1, torch.get_num_threads() // num_ranks) if job.case.device_type == "cpu" else torch.get_num_threads()
-    config = LaunchConfig(
-        min_nodes=meet.num_nodes,
-        max_nodes=meet.num_nodes,
-        nproc_per_node=num_ranks,
-        run_id=f"launch-{os.getpid()}",
-        rdzv_backend=RENDEZVOUS,
-        rdzv_endpoint=meet.endpoint,
-        rdzv_configs={"meet": meet},
-        max_restarts=0,
-        monitor_interval=0.05,
-        start_method="fork" if CAN_FORK else "spawn",
-        logs_specs=DefaultLogsSpecs(log_dir=str(scratch / "elastic")),
-    )
+    with device_query.untouched():
+        config = LaunchConfig(
+            min_nodes=meet.num_nodes,
+            max_nodes=meet.num_nodes,
+            nproc_per_node=num_ranks,
+            run_id=f"launch-{os.getpid()}",
+            rdzv_backend=RENDEZVOUS,
+            rdzv_endpoint=meet.endpoint,
+            rdzv_configs={"meet": meet},
+            max_restarts=0,
+            monitor_interval=0.05,
+            start_method="fork" if CAN_FORK else "spawn",
+            logs_specs=DefaultLogsSpecs(log_dir=str(scratch / "elastic")),
+        )
+    config.numa_options = None  # torch would ask CUDA in this process which GPU is near which CPU
     arguments = (run_job, encode(job), str(scratch), os.getpid(), message_fd, threads, meet.endpoint)
     exits: dict[int, int] = {}
     try:

@@ -8,18 +8,19 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
+from torch._ops import HigherOrderOperator
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gpubench.worker.process_lifetime import flush_output
 from gpubench.worker.workloads.numerics import dtype_name, layout_of, no_autotuning
+from gpubench.worker.workloads.operator_mode import OperatorMode, name_of
 
 CONVOLUTION = re.compile(r"q?conv\w*|miopen|deform\w*")
 PRODUCT = re.compile(r"[a-z]*(mm|matmul|gemm|gemv|mv|dot|linear|attention|attn|lstm|gru|rnn|einsum)|transformer")
@@ -50,7 +51,7 @@ holds would take seconds to read.
 """
 
 
-class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Observer(OperatorMode):  # type: ignore[no-untyped-call]
     """Records the dtypes that every operator computes in, and the layout of convolution inputs.
 
     Not for measured steps: it slows each operator down by tens of microseconds. It sees operators of torch in its own
@@ -68,20 +69,21 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.step_dtypes: list[set[str]] = [set()]
         self._first_inputs = {0}
         self._threads: set[int] = set()
+        self.opaque: set[str] = set()
 
     def begin_step(self) -> None:
         self.step_dtypes.append(set())
         self._first_inputs.add(len(self.input_layouts))
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if threading.get_ident() not in self._threads:
             self._threads.add(threading.get_ident())
             with torch.profiler.record_function(_SEEN):
                 pass
-        result = func(*args, **(kwargs or {}))
-        name: str = func.overloadpacket.__name__
+        result = func(*args, **kwargs)
+        name = name_of(func)
         self.calls[name] += 1
-        taken = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, torch.Tensor)]
+        taken = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         if _is(CONVOLUTION, name):
             self._note_product(func, taken, self.convolution_dtypes)
             if len(taken) > 1 and "backward" not in name:
@@ -89,6 +91,8 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._note_layout(taken[1], self.weight_layouts)
         elif _is(PRODUCT, name):
             self._note_product(func, taken, self.product_dtypes)
+        elif isinstance(func, HigherOrderOperator):
+            self.opaque.add(name)
         elif taken and not _COPIES.fullmatch(name):
             given = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
             self.other_dtypes.update({_type(each) for each in (*taken, *given) if each.numel() > 1 and _computes(each)})
@@ -134,7 +138,7 @@ def _operands(func: Any, taken: list[torch.Tensor]) -> str:
     Quantised operators take float32 and hide their weights; their names tell what they multiply.
     """
     if func.namespace in _QUANTISED:
-        return "float16" if "fp16" in func.overloadpacket.__name__ else "int8"
+        return "float16" if "fp16" in name_of(func) else "int8"
     floats = {_type(each) for each in taken[:2] if _computes(each) or each.dtype.itemsize == 1}
     return "+".join(sorted((floats or {_type(each) for each in taken[:2]}) - {"bool"}))
 
@@ -259,8 +263,8 @@ def observe(step: Callable[[], Any], device_type: str = "cpu", num_steps: int | 
     """Runs `step` a few times (`num_steps`, or as many as fit a short time) and returns `Observer.facts` and the
     autocast dtype, joined by `+` if steps differ.
 
-    `extra["unseen_operators"]` lists operators that other threads ran meanwhile. If this thread ran no product, the
-    compute dtype is then unknown.
+    `extra["unseen_operators"]` lists operators that other threads ran meanwhile, and those that hide what they run. If
+    this thread ran no product, the compute dtype is then unknown.
     """
     casts: list[str | None] = []
     with Observer() as observer, no_autotuning(), AllThreads() as threads:
@@ -279,7 +283,7 @@ def observe(step: Callable[[], Any], device_type: str = "cpu", num_steps: int | 
         for cast, dtypes in zip(casts, observer.step_dtypes[1:], strict=True)
         if dtypes or not products
     }
-    unseen = threads.unseen(products=bool(products))
+    unseen = threads.unseen(products=bool(products)) | observer.opaque
     extra = {**facts["extra"], "watched_steps": len(casts), **({"unseen_operators": sorted(unseen)} if unseen else {})}
     return {
         **facts,

@@ -11,6 +11,7 @@ from gpubench.core.errors import UsageError
 from gpubench.core.records import Failure, Parity
 from gpubench.protocol.messages import Failed, Phase, Result, Started
 from gpubench.protocol.node_messages import FromChild, NodeDone, NodeJob, NodeWindow, StopJob
+from gpubench.runner.nodes.cluster_telemetry import state_of
 from gpubench.runner.nodes.fleet_pipe import FleetPipe
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Measure
@@ -62,6 +63,11 @@ def measures(step_s, *, fails=None, wrong=False, hangs=False, together=None):
 
 def launch(opened, tmp_path, case=CUDA, **job):
     return hear(host_of(opened, tmp_path), tmp_path, case=case, seats=(), **job)
+
+
+def test_a_reason_for_throttling_that_was_not_sampled_is_left_out_of_a_cards_record():
+    window = NodeWindow(detail={"throttle_share_by_reason": {"power_cap": None, "sw_thermal": 0.25}})
+    assert state_of(window) == {"throttled_sw_thermal": 0.25}
 
 
 def test_each_card_of_a_machine_is_a_node_of_its_own(tmp_path):

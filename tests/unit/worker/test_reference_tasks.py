@@ -98,6 +98,12 @@ def test_a_task_runs_what_it_has_not_learned(name, built):
     assert parity.check(workload, case, "cpu").passed
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("vision:")])
+def test_every_convolution_of_a_task_takes_the_layout_that_was_asked_for(name, built):
+    workload, _, _ = built(workload=name, mode="infer", batch_size=4, image_size=None, memory_format="channels_last")
+    assert workload.probe()["memory_format"] == "channels_last"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_task_says_which_data_it_takes(name):
     with pytest.raises(UsageError, match="no data called 'cifar10'"):

@@ -61,7 +61,11 @@ class EmbeddingNet(nn.Module):
         )
 
     def forward(self, images_NVCHW: torch.Tensor) -> torch.Tensor:
-        vectors = functional.normalize(self.features(images_NVCHW.flatten(0, 1)), dim=1)
+        images_BCHW = images_NVCHW.flatten(0, 1)
+        first = next(self.parameters())
+        if first.is_contiguous(memory_format=torch.channels_last):  # five dimensions have no such layout
+            images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
+        vectors = functional.normalize(self.features(images_BCHW), dim=1)
         return vectors.reshape(*images_NVCHW.shape[:2], WIDTH)
 
 
