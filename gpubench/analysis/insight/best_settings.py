@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpubench.analysis.insight.paired_ratios import SpeedVerdict, paired_logs, speed_verdict
+from gpubench.analysis.insight.paired_ratios import SpeedVerdict, paired_logs, paired_twins, speed_verdict
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.contest_levels import paired_estimate
 from gpubench.analysis.summary.with_contests import launch_ratio
@@ -109,7 +109,8 @@ def compared(summary: CaseSummary, baseline: CaseSummary) -> SpeedRatio | None:
     if ratio is None:
         return None
     sound = summary.comparable and baseline.comparable
-    verdict = speed_verdict(paired_logs([(summary, baseline)]), ratio) if sound else "weakened"
+    pairs = [(summary, baseline)]
+    verdict = speed_verdict(paired_logs(pairs), ratio, paired_twins(pairs)) if sound else "weakened"
     return SpeedRatio(ratio, verdict)
 
 

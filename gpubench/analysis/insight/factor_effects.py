@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gpubench.analysis.insight.best_settings import speed_ratio, speedup
-from gpubench.analysis.insight.paired_ratios import SpeedVerdict, paired_logs, speed_verdict
+from gpubench.analysis.insight.paired_ratios import SpeedVerdict, paired_logs, paired_twins, speed_verdict
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.contest_levels import paired_estimate
 from gpubench.analysis.summary.launch_estimates import geometric_estimate
@@ -116,7 +116,8 @@ def _effect(factor: str, context_names: Sequence[str], known: tuple[Pair, ...]) 
     sound = tuple(pair for pair in known if pair.base.comparable and pair.other.comparable)
     pairs = sound or known
     first = pairs[0]
-    logs = paired_logs([(pair.other, pair.base) for pair in pairs])
+    met = [(pair.other, pair.base) for pair in pairs]
+    logs = paired_logs(met)
     own = paired_estimate(logs) if logs else speedup(first.other, first.base) if len(pairs) == 1 else None
     name = "peak_memory_allocated_bytes"
     memory = [(pair.other.metrics.get(name), pair.base.metrics.get(name)) for pair in pairs]
@@ -132,6 +133,6 @@ def _effect(factor: str, context_names: Sequence[str], known: tuple[Pair, ...]) 
         context={name: getattr(first.base.case, name) for name in context_names},
         pairs=pairs,
         memory_ratio=geometric_estimate(grown) if len(grown) == len(pairs) else None,
-        verdict=speed_verdict(logs, ratio) if sound else "weakened",
+        verdict=speed_verdict(logs, ratio, paired_twins(met)) if sound else "weakened",
         taken_in_turns=bool(logs),
     )

@@ -45,11 +45,17 @@ def paired_logs(pairs: Iterable[tuple[CaseSummary, CaseSummary]]) -> list[float]
     return [math.fsum(known[number] for known in by_pair) / len(by_pair) for number in rounds]
 
 
-def speed_verdict(log_ratios: Sequence[float], ratio: Estimate) -> SpeedVerdict:
-    """The verdict on speed from the rounds of a contest; without any, from the interval of `ratio`, which is `same` if
-    all of it is within the smallest effect of interest.
+def paired_twins(pairs: Iterable[tuple[CaseSummary, CaseSummary]]) -> list[float]:
+    """The ratios of a case to itself in the contests of `paired_logs`."""
+    contests = {id(contest): contest for pair in pairs if (contest := met(*pair)) is not None}
+    return [twin for contest in contests.values() for twin in contest.twins]
+
+
+def speed_verdict(log_ratios: Sequence[float], ratio: Estimate, twins: Sequence[float] = ()) -> SpeedVerdict:
+    """The verdict on speed from the rounds of a contest and its twins; without any, from the interval of `ratio`, which
+    is `same` if all of it is within the smallest effect of interest.
     """
-    found = judged(log_ratios)
+    found = judged(log_ratios, twins)
     if found is not None:
         return _WORDS[found.verdict]
     if ratio.low is None or ratio.high is None:
@@ -72,8 +78,8 @@ def still_wanted(
     if levels is None:
         return frozenset(case.index for case in cases)
     found = {pair: list(levels.log_ratios(*pair).values()) for pair in _pairs(cases, levels)}
-    wanted = [pair for pair, logs in found.items() if _is_open(judged(logs))]
-    wanted = wanted or [pair for pair, logs in found.items() if _is_wide(logs)]
+    wanted = [pair for pair, logs in found.items() if _is_open(judged(logs, levels.twins))]
+    wanted = wanted or [pair for pair, logs in found.items() if _is_wide(logs, levels.twins)]
     return frozenset(case for pair in wanted for case in pair)
 
 
@@ -98,8 +104,8 @@ def _is_open(found: Comparison | None) -> bool:
     return needed is not None and needed <= CONTEST.max_rounds
 
 
-def _is_wide(logs: Sequence[float]) -> bool:
-    found = judged(logs)
+def _is_wide(logs: Sequence[float], twins: Sequence[float]) -> bool:
+    found = judged(logs, twins)
     if found is None or found.verdict == "unclear" or len(logs) >= CONTEST.max_rounds:
         return False
     ratio = paired_estimate(logs)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from gpubench.analysis.verdict.interleaved_rounds import compare_log_ratios
@@ -92,12 +92,20 @@ def _levels(first: int, records: Sequence[ContestRecord]) -> ContestLevels:
     )
 
 
-def judged(log_ratios: Sequence[float]) -> Comparison | None:
+def judged(log_ratios: Sequence[float], twins: Sequence[float] = ()) -> Comparison | None:
     """`compare_log_ratios` by the rules of a contest. These are ratios of speed, so its `slower` means faster here.
 
-    None without ratios.
+    A difference whose interval holds that of `twins`, a case against itself in the same processes, is unclear:
+    processes that follow each other can share an error, which their spread does not show. None without ratios.
     """
-    return compare_log_ratios(log_ratios, CONTEST) if log_ratios else None
+    if not log_ratios:
+        return None
+    found = compare_log_ratios(log_ratios, CONTEST)
+    if found.verdict not in ("slower", "faster") or not twins or found.low is None or found.high is None:
+        return found
+    if not math.log(found.low) <= math.fsum(twins) / len(twins) <= math.log(found.high):
+        return found
+    return replace(found, verdict="unclear", reason="a case against itself differs as much")
 
 
 def paired_estimate(log_ratios: Sequence[float]) -> Estimate:

@@ -7,7 +7,7 @@ There is no NaN: a number that is not finite is null.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gpubench.analysis.fleet.judge_run import Fleet, FleetCard
@@ -200,7 +200,7 @@ def _contest_document(contest: ContestLevels, decision: Decision) -> dict[str, A
         "threads": contest.threads,
         "itself": None if not contest.twins else _ratio(list(contest.twins)),
         "ratios": [
-            {"case": index, **_ratio(list(contest.log_ratios(index, contest.first).values()))}
+            {"case": index, **_ratio(list(contest.log_ratios(index, contest.first).values()), contest.twins)}
             for index in contest.cases
             if index != contest.first
         ],
@@ -236,9 +236,9 @@ def _advice_document(advice: Advice) -> dict[str, Any]:
     }
 
 
-def _ratio(log_ratios: list[float]) -> dict[str, Any]:
+def _ratio(log_ratios: list[float], twins: Sequence[float] = ()) -> dict[str, Any]:
     ratio = paired_estimate(log_ratios)
-    return {**_estimate(ratio), "verdict": speed_verdict(log_ratios, ratio)}
+    return {**_estimate(ratio), "verdict": speed_verdict(log_ratios, ratio, twins)}
 
 
 def _estimate(found: Estimate) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def run_contests(scene: ContestScene, trials: int, seed: int) -> ContestCounts:
         itself += aa is not None and aa.verdict in ("slower", "faster")
         for index in (_EQUAL, _FASTER, _SLOWER):
             logs = list(levels.log_ratios(index, 1).values())
-            found, ratio, truth = judged(logs), paired_estimate(logs), SPEEDS[index - 1]
+            found, ratio, truth = judged(logs, levels.twins), paired_estimate(logs), SPEEDS[index - 1]
             assert found is not None, "every case has three rounds"
             assert ratio.low is not None and ratio.high is not None, "three rounds have an interval"  # noqa: PT018
             called = {"slower": 1, "faster": -1}.get(found.verdict, 0)  # of speeds: above 1 is faster

@@ -72,8 +72,17 @@ def test_the_method_page_and_the_report_show_what_these_rounds_say(script, measu
 
 def test_a_case_is_never_called_different_from_itself_under_another_name(script):
     contests = script.read_contests(ROOT / "reports" / "aa" / "contests.csv")
-    names, twins = ([judged([pair[at] for pair in rounds]).verdict for rounds in contests.values()] for at in (0, 1))
+    columns = [tuple(zip(*rounds, strict=True)) for rounds in contests.values()]
+    names = [judged(other_name, itself).verdict for other_name, itself in columns]
+    twins = [judged(itself).verdict for _, itself in columns]
     assert {*names, *twins} <= {"same", "unclear"}
+    assert sum(judged(other_name).verdict in ("slower", "faster") for other_name, _ in columns) == 2
     unclear = f"{names.count('same')} `same` and {names.count('unclear')} `unclear`"
     assert f"In {len(contests)} contests" in (said := (ROOT / "docs" / "method.md").read_text())
     assert unclear in said
+
+
+@pytest.mark.parametrize(("twin", "verdict"), [(0.0, "slower"), (0.045, "unclear"), (-0.05, "slower")])
+def test_a_difference_that_a_case_shows_to_itself_is_unclear(twin, verdict):
+    other_name = (0.048, 0.052, 0.05, 0.049, 0.051, 0.05)
+    assert judged(other_name, [twin] * 6).verdict == verdict
