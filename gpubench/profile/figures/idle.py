@@ -13,6 +13,9 @@ BUSY_ENOUGH = 0.10
 """Below this idle share the device itself is the limit."""
 _MENTIONED = 0.10
 
+_LONGEST_LATENCY_NS = 10_000_000
+"""Work starts on an idle device some microseconds after its launch, milliseconds at most."""
+
 
 def reasons(
     free: Sequence[Interval],
@@ -26,16 +29,20 @@ def reasons(
 
     A gap is the host's if the work that ended it was launched after the gap began (or if no work ended it: the host
     launched nothing more); the part of it in `input_time` counts as input. If the launch came before the gap, the work
-    waited for other work.
+    waited for other work. Work that begins long after its launch call has returned, on an idle device, was not held up
+    by the host (clocks that differ look like this): the rest of its gap is unknown.
 
     A gap is unknown if the trace lacks the launch of the work that ended it, or lacks work launched between the work
     before and the work after the gap. `lost` are the launches of missing work, by start.
     """
     launched: dict[int, int | None] = {}  # start of work to its launch; the earliest if several start together
+    issued: dict[int, int] = {}  # the same to the end of the last of these calls
     for operation in operations:
         launch = None if operation.launch is None else launches.get(operation.launch)
         moments = [each for each in (launch and launch.start, launched.get(operation.start)) if each is not None]
         launched[operation.start] = min(moments, default=None)
+        if launch is not None:
+            issued[operation.start] = max(launch.start, launch.end, issued.get(operation.start, launch.start))
     lost_at = [call.start for call in lost]
     starts = sorted(launched)
     at = missing = unknown_ns = 0
@@ -52,7 +59,9 @@ def reasons(
         ):
             unknown_ns += end - begin
         elif after is None or after >= begin:
-            late.append((begin, end))
+            ready = end if after is None or end - issued[end] <= _LONGEST_LATENCY_NS else issued[end]
+            late.append((begin, ready))
+            unknown_ns += end - ready
     host_ns = total(late)
     input_ns = total(intersection(late, input_time))
     return IdleReasons(

@@ -254,7 +254,7 @@ def _missing(checked: Checked) -> tuple[Line, ...]:
         if change.candidate is None and change.reference is not None and change.reference.status is Status.OK
     ]
     return lines(
-        _not_measured(checked.unmeasured, "that should have been judged"),
+        _not_measured(checked.unmeasured, "to be judged"),
         _not_measured(gone, f"of {checked.compared.reference.name}"),
     )
 

@@ -208,6 +208,15 @@ def test_work_before_its_launch_shows_that_the_clocks_differ(tmp_path: Path):
     )
 
 
+def test_work_that_begins_long_after_its_launch_was_not_held_up_by_the_host(tmp_path: Path):
+    """As in a trace whose clocks of host and GPU are five seconds apart."""
+    late = [{**each, "ts": each["ts"] + 5e6} if each["cat"] == "kernel" else each for each in rank_events()]
+    device = kineto(tmp_path, late).devices[0]
+    assert device.idle_reasons.unknown > 0.99
+    assert device.idle_reasons.launch < 0.01
+    assert device.bound is None
+
+
 def test_tables_of_a_second_version_are_read(tmp_path: Path):
     tables = ("NVTX_EVENTS", "CUPTI_ACTIVITY_KIND_KERNEL", "CUPTI_ACTIVITY_KIND_RUNTIME")
     expected = nsys(tmp_path)
