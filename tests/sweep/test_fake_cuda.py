@@ -43,8 +43,16 @@ SUITES = {
     "inference": "-k device=cuda -s image_size=64",
     "ablation": "-s image_size=64 -s measure.parity=false",
     "resnet50": "-s image_size=64 -s measure.parity=false",
+    "frameworks": "-k device=cuda",
+    "scaling": "-k device=cuda",
+    "fleet": "-k device=cuda",
+    "compression": "-k device=cuda -s precision=fp32 -s compress=none,int8-weight,int8-dynamic -s quality=off",
+    "text": "-k device=cuda -s precision=fp32 -s quality=off",
+    "vision-tasks": "-k device=cuda -s workload=vision:segmentation,vision:embedding -s quality=off",
 }
-NO_VALUES = {"GB301", "GB302", "GB303", "GB305", "GB318"}
+"""The fake has no fused attention of cuDNN and none of its recurrent layers, so text in half precision and speech are
+left out; so is what takes boxes or zeros from values: detection, training on the data, pruning."""
+NO_VALUES = {"GB301", "GB302", "GB303", "GB305", "GB306", "GB317", "GB318"}
 """What a kernel that computes nothing, in no time, leads to; under TF32 its products show no precision."""
 
 
@@ -85,5 +93,5 @@ def test_every_case_of_a_shipped_suite_is_a_row_and_invalid_for_want_of_values_a
     for record in run.records:
         codes = {finding.code for finding in record.findings if finding.code.startswith("GB3")}
         assert codes <= NO_VALUES, record
-        assert record.status is Status.OK or codes == {"GB301"}, record.reason
+        assert record.status in (Status.OK, Status.UNSUPPORTED) or codes == {"GB301"}, record.reason
     assert not log.exists()

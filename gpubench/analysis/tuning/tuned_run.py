@@ -141,6 +141,11 @@ class TunedRun:
     def best(self) -> int:
         return self.search.best
 
+    @cached_property
+    def is_over(self) -> bool:
+        """Nothing is left to measure, however much time there were."""
+        return self.search.next(None) is None
+
     @property
     def num_tried(self) -> int:
         return len(self.measured.order)

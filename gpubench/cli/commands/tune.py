@@ -218,10 +218,13 @@ def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
     order, again = tuned.measured.order, f"gpubench tune --resume {name} --budget 10m"
     if not tuned.measured.valid or len(order) < 2:
         if tuned.measured.valid:
-            say(f"The budget was used up before a second setting was measured: {again}")
+            ended = "The search was interrupted" if outcome.interrupted else "The budget was used up"
+            say(f"{ended} before a second setting was measured.")
         else:
             first = tuned.reason(order[0]) if order else "the budget was used up before one ran"
             say(f"No setting gave a valid figure: {first.rstrip('.')}.")
+        if not tuned.is_over:
+            click.echo(f"More    {again}")
         return ExitStatus.INTERRUPTED if outcome.interrupted else ExitStatus.CASE_FAILED
     start = tuned.start
     score = _score(search, tuned, stored)
@@ -235,7 +238,7 @@ def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
         write_both(report_of(stored, name), stored.folder)
     click.echo(f"Run     {stored.folder}\nSuite   gpubench run {suite}\nNext    gpubench show {name}")
     unsure = tuned.best != start and (tuned.together.low is None or tuned.together.low <= 0)
-    if outcome.interrupted or unsure:
+    if outcome.interrupted or unsure or not tuned.is_over:
         click.echo(f"More    {again}")
     return ExitStatus.INTERRUPTED if outcome.interrupted else ExitStatus.OK
 

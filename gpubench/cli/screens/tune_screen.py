@@ -56,7 +56,8 @@ def _path(tuned: "TunedRun", score: str) -> list[str]:
     where = f"{case.workload}, {case.mode} on {case.device}"
     tried = f"{tuned.num_tried} of {len(tuned.cases)} settings tried"
     if best == start:
-        return [f"Result  {where}: nothing is faster than the start ({tried})", f"  {_setting(tuned, start)}"]
+        so_far = "" if tuned.is_over else " so far"
+        return [f"Result  {where}: nothing is faster than the start{so_far} ({tried})", f"  {_setting(tuned, start)}"]
     parity = tuned.records[best][0].parity
     checked = "parity ok" if parity is not None and parity.passed else "parity unverified"
     lines = [

@@ -178,10 +178,11 @@ def test_what_cannot_be_tuned_is_refused(workers, capsys, options, said):
     assert not workers.launched
 
 
-def test_a_search_that_was_cut_short_goes_on(workers, tmp_path, capsys):
-    def stop(_):
-        raise KeyboardInterrupt
+def stop(_):
+    raise KeyboardInterrupt
 
+
+def test_a_search_that_was_cut_short_goes_on(workers, tmp_path, capsys):
     calls = []
     workers.broken = lambda case: calls.append(case) is None and len(calls) == 6 and stop(case)
     assert tune() == ExitStatus.INTERRUPTED
@@ -202,4 +203,23 @@ def test_a_search_is_not_resumed_as_a_run(workers, capsys):
 
 def test_a_budget_that_is_too_small_is_said(workers, capsys):
     assert tune("--budget", "0.001s") == ExitStatus.CASE_FAILED
-    assert "budget was used up" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "budget was used up" in err
+    assert "More    gpubench tune --resume run --budget 10m\n" in out
+
+
+@pytest.mark.parametrize(
+    ("launched", "said"), [(1, "before a second setting was measured."), (3, "nothing is faster than the start so far")]
+)
+def test_a_search_that_is_not_over_says_so_and_how_to_go_on(workers, capsys, launched, said):
+    calls = []
+    workers.broken = lambda case: (
+        calls.append(case) is None and ((len(calls) > launched and stop(case)) or len(calls) > 1)
+    )
+    tune()
+    capsys.readouterr()
+    workers.broken = lambda _: True
+    main(["tune", "--resume", "run", "--no-report", "--budget", "0.001s"])
+    out, err = capsys.readouterr()
+    assert said in out + err
+    assert "More    gpubench tune --resume run --budget 10m\n" in out

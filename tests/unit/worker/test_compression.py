@@ -75,6 +75,14 @@ def test_only_dynamic_int8_multiplies_integers():
     assert all("int8" in each for each in seen["int8-dynamic"])
 
 
+@pytest.mark.parametrize(
+    ("device", "shape", "changes"), [("cuda", (16, 8), True), ("cuda", (10, 8), False), ("cpu", (10, 8), True)]
+)
+def test_dynamic_int8_leaves_layers_that_torchao_would_compute_on_the_cpu(device, shape, changes):
+    weight = type("Weight", (), {"device": torch.device(device), "shape": shape})
+    assert compression._multiplies_int8(weight) is changes
+
+
 def test_half_of_every_layers_weights_are_the_smallest_and_become_zero():
     model = nn.Sequential(nn.Linear(8, 8), nn.Conv2d(1, 4, 3))
     before = [layer.weight.detach().clone() for layer in model]

@@ -40,12 +40,14 @@ def refuse(case: Case) -> None:
 def compress(model: nn.Module, kind: str) -> None:
     """Changes the model in place. Unsupported if no layer can be compressed."""
     layers = [each for each in model.modules() if isinstance(each, nn.Linear if kind != "prune-50" else _PRUNED)]
+    if kind == "int8-dynamic":
+        layers = [each for each in layers if _multiplies_int8(each.weight)]
     if not layers:
         raise Unsupported(f"the model has no layer that `compress: {kind}` changes")
     if kind.startswith("int8"):
         quantisation = _torchao()
         chosen = "Int8WeightOnlyConfig" if kind == "int8-weight" else "Int8DynamicActivationInt8WeightConfig"
-        quantisation.quantize_(model, getattr(quantisation, chosen)())
+        quantisation.quantize_(model, getattr(quantisation, chosen)(), filter_fn=lambda each, _: each in layers)
         return
     pruned = masks(model, kind)
     hold(pruned)
@@ -88,6 +90,11 @@ def hold(pruned: Mapping[Any, torch.Tensor]) -> None:
     """Sets the pruned weights to 0."""
     for layer, mask in pruned.items():
         layer.weight.data.mul_(mask)
+
+
+def _multiplies_int8(weight: torch.Tensor) -> bool:
+    """For other sizes torchao copies to the CPU and multiplies there (`safe_int_mm`, because of cuBLAS)."""
+    return weight.device.type != "cuda" or not any(size % 8 for size in weight.shape)
 
 
 def _fits_2to4(weight: torch.Tensor) -> bool:
