@@ -17,6 +17,8 @@ MOST_DATA_FILES = 200
 _MOST_HASHED_BYTES = 64 * 2**20
 _CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TORCH_EXTENSIONS_DIR")
 """Compilers leave modules here under a new name each time."""
+_GENERATED = "_remote_module_"
+"""Begins the names of modules that torch.distributed writes into a new temporary folder in each process."""
 
 
 def loaded_files(scratch: str | None = None) -> dict[str, str]:
@@ -27,8 +29,8 @@ def loaded_files(scratch: str | None = None) -> dict[str, str]:
     outside = tuple(f"{folder}{os.sep}" for folder in folders if folder)
     outside += tuple(f"{os.path.realpath(folder)}{os.sep}" for folder in outside)
     files = {}
-    for _, path in module_files():
-        if path.startswith(outside) or os.path.realpath(path).startswith(outside):
+    for name, path in module_files():
+        if name.startswith(_GENERATED) or path.startswith(outside) or os.path.realpath(path).startswith(outside):
             continue
         try:
             files[path] = file_digest(Path(path))

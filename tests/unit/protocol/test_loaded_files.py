@@ -1,3 +1,4 @@
+import importlib
 import os
 import sys
 
@@ -27,6 +28,14 @@ def test_files_of_a_workload_are_those_neither_installed_nor_ours(tmp_path, monk
     assert not any("site-packages" in path or "/gpubench/" in path for path in found)
     for name in ("mine_digested", "helper_of_mine"):
         del sys.modules[name]
+
+
+def test_a_module_that_torch_writes_anew_in_each_process_is_none_of_the_workload(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "_remote_module_non_scriptable.py").write_text("")
+    monkeypatch.delitem(sys.modules, "_remote_module_non_scriptable", raising=False)
+    importlib.import_module("_remote_module_non_scriptable")
+    assert not [path for path in loaded_files() if path.startswith(str(tmp_path))]
 
 
 def test_a_joint_digest_is_the_same_in_another_folder_and_another_for_other_code():
