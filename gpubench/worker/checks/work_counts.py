@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
 from gpubench.suite.model.case import Case
@@ -17,6 +18,7 @@ from gpubench.worker.workloads.numerics import NUMERICS, cast_floats
 from gpubench.worker.workloads.operator_mode import OperatorMode, name_of
 from gpubench.worker.workloads.operators.operator import last_cache_bytes
 from gpubench.worker.workloads.supervised.batches import Cast, moved, seeded
+from gpubench.worker.workloads.supervised.examples import Batch
 from gpubench.worker.workloads.supervised.parity_probe import switch_off_randomness
 from gpubench.worker.workloads.supervised.supervised import Supervised
 from gpubench.worker.workloads.watched_steps import AllThreads
@@ -137,12 +139,20 @@ def _step_on(
             made = workload.make_model(case)
     except (NotImplementedError, RuntimeError):
         made = workload.make_model(case).to(device)  # regnet's initialisation reads values
+
+    def batch_of(num: int, dtype: torch.dtype) -> Batch:
+        if on_meta:
+            return workload.blank_batch(case, num, dtype)
+        real: Batch = moved(workload.make_batch(case, num, seeded(case.seed)), device)
+        return real
+
+    if any(map(is_lazy, made.parameters())):
+        with torch.no_grad():
+            made.eval()(batch_of(LEAST_BATCH, torch.float32)[0])
     model = cast_floats(made, dtype).train(train)
     switch_off_randomness(model)
-    if on_meta:
-        inputs, targets = workload.blank_batch(case, batch, dtype)
-    else:
-        inputs, targets = moved(workload.make_batch(case, batch, seeded(case.seed)), device)
+    inputs, targets = batch_of(batch, dtype)
+    if not on_meta:
         inputs = Cast(dtype, torch.contiguous_format)(inputs)
     with counter, torch.set_grad_enabled(train):
         output = model(inputs)

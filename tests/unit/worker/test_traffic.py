@@ -88,6 +88,11 @@ def test_half_precision_moves_half_and_training_more_than_twice_the_forward():
     assert 2 < fp32.per_sample / infer.per_sample < 3.5
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "amp-fp16"])
+def test_a_layer_that_takes_its_size_from_the_input_is_counted_in_every_precision(precision):
+    assert counted("vision:embedding", batch_size=4, image_size=None, precision=precision).per_sample > 0
+
+
 def test_weights_are_shared_by_the_batch():
     small, large = (counted("torchvision:resnet18", batch_size=batch, image_size=32).per_sample for batch in (2, 256))
     assert small > 2 * large
