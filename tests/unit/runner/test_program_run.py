@@ -43,8 +43,8 @@ def test_cpu_time_of_an_orphan_that_has_ended_counts(tmp_path):
         f"open('{tmp_path}/part', 'w').write(str(os.getpid())); os.rename('{tmp_path}/part', '{tmp_path}/pid')"
     )
     status = f"/proc/$(cat {tmp_path}/pid)/status"
-    ended = f"[ ! -e {status} ] || grep -q zombie {status}"
-    wait = f"until [ -e {tmp_path}/pid ]; do sleep 0.05; done; until {ended}; do sleep 0.05; done"
+    gone = f"[ ! -e {status} ] || grep -q zombie {status}"
+    wait = f"until [ -e {tmp_path}/pid ]; do sleep 0.05; done; until {gone}; do sleep 0.05; done"
     ended = run(["sh", "-c", f'(setsid {sys.executable} -S -c "{busy}" &) ; {wait}'])
     assert ended.user_s + ended.system_s >= 0.2
     assert ended.left_running == 0
