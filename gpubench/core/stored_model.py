@@ -34,8 +34,8 @@ _NAMES_GIVEN: dict[frozenset[str], set[str]] = {}
 
 
 def share_names(model: BaseModel) -> None:
-    """Let `model` hold the set of its given names that an earlier one holds, not one of its own: pydantic makes one for
-    each model, which for tens of thousands is more memory than their values.
+    """Lets models with the same given names share one set of them. Pydantic makes a set for each model, which for tens
+    of thousands is more memory than their values.
     """
     names = model.model_fields_set
     object.__setattr__(model, "__pydantic_fields_set__", _NAMES_GIVEN.setdefault(frozenset(names), names))

@@ -50,6 +50,8 @@ def check_whole(path: Path) -> None:
 
 
 class NsysTables:
+    """The columns of each table (`names`), and their rows. Knows which tables were read."""
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         connection.text_factory = lambda text: text.decode(errors="replace")  # names may be any bytes

@@ -10,11 +10,10 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
 from gpubench.suite.model.case import Case
-from gpubench.worker.workloads.numerics import NUMERICS, cast_floats
+from gpubench.worker.workloads.numerics import NUMERICS, cast_floats, give_lazy_sizes
 from gpubench.worker.workloads.operator_mode import OperatorMode, name_of
 from gpubench.worker.workloads.operators.operator import last_cache_bytes
 from gpubench.worker.workloads.supervised.batches import Cast, moved, seeded
@@ -146,9 +145,7 @@ def _step_on(
         real: Batch = moved(workload.make_batch(case, num, seeded(case.seed)), device)
         return real
 
-    if any(map(is_lazy, made.parameters())):
-        with torch.no_grad():
-            made.eval()(batch_of(LEAST_BATCH, torch.float32)[0])
+    give_lazy_sizes(made, lambda: batch_of(LEAST_BATCH, torch.float32)[0])
     model = cast_floats(made, dtype).train(train)
     switch_off_randomness(model)
     inputs, targets = batch_of(batch, dtype)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from gpubench.suite.model.precisions import PRECISIONS
 
@@ -57,6 +58,13 @@ def cast_floats(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     `model.to(dtype)` would make real.
     """
     return _CASTS[dtype](model)
+
+
+def give_lazy_sizes(model: nn.Module, inputs: Callable[[], Any]) -> None:
+    """Runs a model with lazy layers once, in evaluation mode, so that they take their sizes from `inputs()`."""
+    if any(map(is_lazy, model.parameters())):
+        with torch.no_grad():
+            model.eval()(inputs())
 
 
 def own_dtype(model: nn.Module) -> torch.dtype:

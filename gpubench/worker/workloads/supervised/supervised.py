@@ -6,13 +6,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from gpubench.suite.model.case import Case
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import Health, OutputCheck, ParityProbe, Phases, Step, Unsupported
 from gpubench.worker.workloads.compiled import USES_CUDA_GRAPHS, compile_model, compile_stats
-from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, cast_floats, dtype_name
+from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, cast_floats, dtype_name, give_lazy_sizes
 from gpubench.worker.workloads.supervised import compression, lightning_loop, normalisation, parity_probe
 from gpubench.worker.workloads.supervised.batches import (
     POOL_BATCHES,
@@ -77,9 +76,7 @@ class Supervised(LearningTask):
         """
         torch.manual_seed(case.seed)
         model = self.make_model(case)
-        if any(map(is_lazy, model.parameters())):
-            with torch.no_grad():
-                model.eval()(map_tensors(torch.zeros_like, self.example(case, 2)))
+        give_lazy_sizes(model, lambda: map_tensors(torch.zeros_like, self.example(case, 2)))
         if settled or case.mode == "infer":
             normalisation.settle(model, partial(self.example, case))
         model = cast_floats(model, NUMERICS[case.precision].weights).to(device=device)
