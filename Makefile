@@ -7,25 +7,26 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SUITE  ?= suites/cnn.yaml
 
-# Tests run in one process more than there are cores, at most four, because many wait for what they started. Each process takes a
+# Tests run in two processes more than there are cores, at most four, because many wait for what they started. Each process takes a
 # file at a time: tests of a file share fixtures such as a real run.
-JOBS   ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1) if hasattr(os, "sched_getaffinity") else 2)')
+JOBS   ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 2) if hasattr(os, "sched_getaffinity") else 2)')
 PYTEST  = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Where this is set, each of the hundreds of programs that tests start would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-fast lint bench schemas clean
+.PHONY: run test test-fast lint docs bench schemas clean
 
 run: $(VENV)/.installed
 	$(BIN)/gpubench run $(SUITE)
 
 # Tests with the real nsys fetch it into a cache folder where Debian's archive can be reached (scripts/fetch_nsys.sh).
-test: lint
-	$(BIN)/mkdocs build --strict --quiet
+test: $(VENV)/.installed-test
+	@$(MAKE) --no-print-directory -j2 $(VENV)/.compiled-tests lint docs
 	GPUBENCH_FETCH_NSYS=1 $(PYTEST)
 
-test-fast: lint
+test-fast: $(VENV)/.installed-test
+	@$(MAKE) --no-print-directory -j2 $(VENV)/.compiled-tests lint
 	$(PYTEST) -q -m "not slow" tests/unit
 
 lint: $(VENV)/.installed-test
@@ -33,6 +34,14 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-test
+	$(BIN)/mkdocs build --strict --quiet
+
+# The first time, one process compiles the tests while another checks types: pytest's processes would each compile them all.
+$(VENV)/.compiled-tests: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest --collect-only -qq >$(VENV)/collected.txt || { cat $(VENV)/collected.txt; exit 1; }
+	@touch $@
 
 # Ratios measured on this machine; slow, and best run on a quiet one.
 bench: $(VENV)/.installed-test

@@ -22,9 +22,23 @@ GPU = "NVIDIA H100 80GB HBM3"
 TINY = """\
 schema: 1
 name: cnn
-defaults: {data: digits}
+defaults: {workload: "nap.py:Net", input: "8"}
 matrix: {mode: [train], device: [cpu, cuda], precision: [fp32, amp-bf16], batch_size: [64]}
 measure: {min_time: %s, max_time: 20s, target_rel_ci: 50%%, repeats: 1, parity: false}
+"""
+
+
+NET = """\
+import time
+import torch
+
+class Net(torch.nn.Sequential):
+    def __init__(self):
+        super().__init__(torch.nn.Linear(8, 4))
+
+    def forward(self, values):
+        time.sleep(0.02)  # others may have the processor
+        return super().forward(values)
 """
 
 
@@ -116,6 +130,7 @@ def real(tmp_path):
 
 
 def _write_cnn(script, min_time):
+    (script.folder / "suites" / "nap.py").write_text(NET)
     (script.folder / "suites" / "cnn.yaml").write_text(TINY % min_time)
 
 
@@ -297,7 +312,7 @@ def test_the_real_gpubench_does_its_parts_and_the_archive_holds_runs_that_can_be
 
 @pytest.mark.slow
 def test_an_interrupt_reaches_the_real_gpubench_which_keeps_what_it_has_measured(real):
-    _write_cnn(real, "6s")
+    _write_cnn(real, "3s")
     (real.out / "parts").mkdir(parents=True)
     (real.out / "parts" / "doctor").write_text("done\n1\nok\n\n")
     records = real.out / "runs" / "cnn" / "records.jsonl"
@@ -305,7 +320,7 @@ def test_an_interrupt_reaches_the_real_gpubench_which_keeps_what_it_has_measured
     until = time.monotonic() + 120
     while not (records.is_file() and records.stat().st_size) and time.monotonic() < until:
         time.sleep(0.2)
-    time.sleep(2)  # into the next launch
+    time.sleep(1)  # into the next launch
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said

@@ -15,7 +15,7 @@ schema: 1
 name: naps
 defaults: {workload: "workloads:Sleeper", device: cpu}
 matrix: {batch_size: [1]}
-measure: {min_time: 50ms, max_time: 300ms, min_steps: 5, target_rel_ci: 50%, repeats: 2}
+measure: {min_time: 50ms, max_time: 300ms, min_steps: 5, target_rel_ci: 50%, repeats: 1}
 contest: off
 """
 

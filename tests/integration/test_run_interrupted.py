@@ -25,7 +25,7 @@ name: steady
 matrix:
   workload: ["workloads:Sleeper"]
   batch_size: [1, 2, 4]
-measure: {min_time: %s, max_time: 60s, target_rel_ci: 50%%, repeats: 1, timeout: 100s}
+measure: {min_time: %s, max_time: %s, target_rel_ci: 50%%, repeats: 1, timeout: 100s}
 contest: off
 """
 
@@ -55,10 +55,10 @@ class Run:
         return self.process.returncode, out, err
 
 
-def _suite(folder, min_time):
+def _suite(folder, min_time, max_time):
     (folder / "workloads.py").write_text(FAKES.read_text())
     path = folder / "steady.yaml"
-    path.write_text(SUITE % min_time)
+    path.write_text(SUITE % (min_time, max_time))
     return str(path)
 
 
@@ -75,7 +75,7 @@ def _only_run(folder):
 
 
 def test_a_killed_run_keeps_what_it_finished_and_an_interrupted_one_what_it_began(tmp_path):
-    suite = _suite(tmp_path, "4s")
+    suite = _suite(tmp_path, "4s", "5s")
     killed = Run(tmp_path, suite)
     killed.wait_for("[1/3]")
     killed.process.kill()
@@ -106,7 +106,7 @@ def test_a_killed_run_keeps_what_it_finished_and_an_interrupted_one_what_it_bega
 
 def _begun(folder):
     """A run that has a folder and a head, and is not planned yet: its host is importing torch."""
-    run = Run(folder, _suite(folder, "50s"))
+    run = Run(folder, _suite(folder, "50s", "60s"))
     deadline = time.monotonic() + 60
     while not list(folder.glob("runs/*/run.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -137,7 +137,13 @@ def test_what_the_time_budget_leaves_out_is_named_and_measured_on_resume_with_it
         folder.mkdir()
         (folder / "workloads.py").write_text(FAKES.read_text())
     (elsewhere / "workloads.py").write_text("raise RuntimeError('the wrong code')\n")
-    (home / "steady.yaml").write_text(SUITE % "100ms")
+    (home / "steady.yaml").write_text(SUITE % ("100ms", "1s"))
+    for command in (
+        ["init", "-q"],
+        ["add", "."],
+        ["-c", "user.name=n", "-c", "user.email=e", "commit", "-qm", "first"],
+    ):
+        subprocess.run(["git", *command], cwd=home, check=True)
     store = ["--store", str(home / "runs")]
     status, _, err = Run(home, "steady.yaml", "--budget", "0.1s").end()
     assert status == 3, err  # no case gave a figure
@@ -146,9 +152,13 @@ def test_what_the_time_budget_leaves_out_is_named_and_measured_on_resume_with_it
     assert {record.status for record in stored.records} == {Status.SKIPPED}
     assert {entry.code for record in stored.records for entry in record.findings} == {"GB105"}
 
+    assert not stored.info.environment["git"]["dirty"]
+
+    (home / "workloads.py").write_text(FAKES.read_text() + "\n\n")
     status, _, err = Run(elsewhere, "--resume", "@last", *store).end()
     assert status == 0, err
     run = load_run(_only_run(home))
+    assert run.info.environment["git"]["dirty"], "it is of the code that was measured"
     assert [record.status for record in run.records].count(Status.OK) == 3
     assert [Path(file) for file in run.info.workload_files] == [home / "workloads.py"]
     assert len({record.workload_digest for record in run.records if record.status is Status.OK}) == 1
@@ -163,7 +173,7 @@ def test_what_the_time_budget_leaves_out_is_named_and_measured_on_resume_with_it
 
 
 def test_a_second_ctrl_c_ends_the_run_at_once(tmp_path):
-    run = Run(tmp_path, _suite(tmp_path, "50s"))
+    run = Run(tmp_path, _suite(tmp_path, "50s", "60s"))
     run.wait_for("ready after")
     run.wait_for("Run ")
     time.sleep(2)
