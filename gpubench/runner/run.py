@@ -255,6 +255,9 @@ def resume(
         here = environment.collect(versions_on(hellos), anonymous=hidden, folder=place.folder)
         for each in check_unchanged(info, here, recorded_interpreter(hidden=hidden), force=request.force):
             session.tell(Notice(f"the run continues although it differs: {each}", "Compare its launches with care."))
+        if not run.contests and all(record.pid is None for record in run.records):
+            info = _begun_here(info, here, hellos)
+            writer.update_info(info)
         session.tell_if_busy(other_programs.others(before_hosts, named=not hidden))
         if before is not None:
             before(info)
@@ -268,6 +271,18 @@ def resume(
                 info, suite, request, decisions, levels, place.search_path, run.records, run.contests
             )
         return RunOutcome(writer.folder, writer.info, interrupted)
+
+
+def _begun_here(info: RunInfo, here: Mapping[str, Any], hellos: Hellos) -> RunInfo:
+    """The head of a run of which nothing is measured yet, with the code and the machine that its launches will have."""
+    return info.model_copy(
+        update={
+            "versions": {**versions_on(hellos), "gpubench": __version__},
+            "environment": {**here, "others": info.environment.get("others")},
+            "interpreter": recorded_interpreter(hidden=info.is_anonymous),
+            "package_digest": package_digest(),
+        }
+    )
 
 
 def preview(request: RunRequest, log: Path) -> tuple[PlannedCase, ...]:
