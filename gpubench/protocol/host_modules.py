@@ -18,7 +18,6 @@ from gpubench.suite.read.find_workload import spec_of
 ALWAYS = (
     "torch",
     "numpy",
-    "scipy.special",
     "nvtx",
     "gpubench.stats.stopping_rule",
     "gpubench.stats.step_series",
