@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from gpubench.core.errors import UsageError
-from gpubench.runner.engines import env, programs
+from gpubench.runner.engines import env, slurm_mpi_ray
 from gpubench.runner.engines.engine import Asked, Engine, agent_command
 from gpubench.runner.engines.local import Local
 from gpubench.runner.nodes.addresses import address_of
@@ -63,8 +63,8 @@ def _start(settings: ClusterSettings, num_nodes: int, key: str, log: Path, per_c
     engines: dict[str, Callable[[], Engine]] = {
         "local": lambda: Local(asked),
         "env": lambda: Local(asked, only=(0,)),  # the other nodes start theirs
-        "slurm": lambda: programs.slurm(asked, options),
-        "mpi": lambda: programs.mpi(asked, options),
-        "ray": lambda: programs.ray(asked),
+        "slurm": lambda: slurm_mpi_ray.slurm(asked, options),
+        "mpi": lambda: slurm_mpi_ray.mpi(asked, options),
+        "ray": lambda: slurm_mpi_ray.ray(asked),
     }
     return engines[settings.engine]()

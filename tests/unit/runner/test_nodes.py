@@ -18,7 +18,7 @@ from gpubench.protocol.node_messages import (
     StopJob,
     decode_node,
 )
-from gpubench.runner.engines import programs, start_on_ray
+from gpubench.runner.engines import slurm_mpi_ray, start_on_ray
 from gpubench.runner.engines.engine import Asked
 from gpubench.runner.engines.env import node_number, pods, undo_thread_limits
 from gpubench.runner.launch.job_pipe import HostLost
@@ -240,9 +240,9 @@ def test_a_pod_reads_its_place_from_the_environment():
 
 
 def test_ray_is_an_extra(monkeypatch, tmp_path):
-    monkeypatch.setattr(programs, "find_spec", lambda _: None)
+    monkeypatch.setattr(slurm_mpi_ray, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match="needs the package ray") as error:
-        programs.ray(Asked(2, ("true",), {}, tmp_path / "log"))
+        slurm_mpi_ray.ray(Asked(2, ("true",), {}, tmp_path / "log"))
     assert error.value.hint == "pip install 'gpubench[ray]'"
 
 
