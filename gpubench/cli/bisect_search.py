@@ -128,7 +128,7 @@ def _check_worse(state: StoredBisection) -> None:
     said = {
         "same": "the two commits are the same",
         "better": "the later commit is better",
-        "unclear": "the rounds do not tell",
+        "unclear": "the rounds cannot tell",
     }
     raise UsageError(
         f"commit {name_of(state, total.commit)} is not worse than the good one: {described(state, total)} in "

@@ -14,7 +14,7 @@ from gpubench.core.version import __version__
 
 COMMANDS = (
     LazyCommand("run", "Measure", "Run a suite and store the results."),
-    LazyCommand("tune", "Measure", "Search the fastest correct settings of a model."),
+    LazyCommand("tune", "Measure", "Search for the fastest correct settings of a model."),
     LazyCommand("node", "Measure", "Serve a run elsewhere as one of its machines."),
     LazyCommand("stat", "Measure", "Measure any program: time, memory, energy, clocks."),
     LazyCommand("profile", "Measure", "Run one case under a profiler, or read a trace."),

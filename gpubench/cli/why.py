@@ -95,7 +95,7 @@ def _check_machine(run: "Run", *, force: bool) -> None:
         raise UsageError(
             f"run {run.info.run} was measured on another machine ({', '.join(sorted(differ))}), and what makes a case "
             "slower there need not do so here.",
-            hint="Ask there; --force profiles here anyway.",
+            hint="Use --why there; --force profiles here anyway.",
         )
 
 

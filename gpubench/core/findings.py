@@ -168,7 +168,7 @@ _CATALOGUE = {
         "Each step gives memory back to the system and fetches it anew, which takes CPU time.",
         (
             "Freed memory is kept, unless the environment has variables for the allocator (`MALLOC_*`, "
-            "`GLIBC_TUNABLES`): unset them. Else keep large buffers from step to step."
+            "`GLIBC_TUNABLES`): unset them. Otherwise reuse large buffers across steps."
         ),
     ),
     ("GB214", "straggler", _WARNING, _NONE, "straggler"): (
@@ -176,7 +176,7 @@ _CATALOGUE = {
         "Measure its device alone (`-s world_size=1 -s device=cuda:N`), and look at its clocks, temperature and link.",
     ),
     ("GB215", "above-ceiling", _WARNING, _NONE, "above peak"): (
-        "The case did more FLOP/s than its device's measured ceiling: that is too low, or FLOPs are counted wrong.",
+        "The case did more FLOP/s than its device's measured ceiling: the ceiling is too low, or FLOPs are miscounted.",
         "Measure the ceilings again (`gpubench run roofline`), then check the case's `flops_per_sample`.",
     ),
     ("GB216", "slow-clock", _ERROR, _INVALIDATES, "clock!"): (
@@ -188,7 +188,7 @@ _CATALOGUE = {
         "Measure the ceilings again (`gpubench run roofline`), then check the case's `bytes_per_sample`.",
     ),
     ("GB218", "fewer-threads", _INFO, _NONE, "fewer threads"): (
-        "A training had fewer threads than asked, as other programs used the CPU: its scores stand, its times do not.",
+        "A training run had fewer threads than asked for (busy CPU): its scores stand, its times do not.",
         "Stop other programs, or ask for that many threads (`cpu_threads`).",
     ),
     # GB3xx: settings, parity, accuracy, work done.
@@ -241,7 +241,7 @@ _CATALOGUE = {
         "Pass `drop_last=True` to the DataLoader: full and partial batches do not take the same time.",
     ),
     ("GB313", "ranks-differ", _ERROR, _INVALIDATES, "ranks!"): (
-        "Several ranks together computed another loss or gradient than one process on the same batch.",
+        "Several ranks together computed a different loss or gradient from one process on the same batch.",
         "Look at what the model keeps between steps or draws at random, and at hooks on its parameters.",
     ),
     ("GB314", "flops-of-one-batch", _INFO, _NONE, "one batch"): (
@@ -249,11 +249,11 @@ _CATALOGUE = {
         "Do not compare FLOPs per sample of such a model between data sets.",
     ),
     ("GB315", "work-goes-on", _ERROR, _INVALIDATES, "goes on!"): (
-        "Threads or processes of the case worked on long after its last step, so steps did not wait for their work.",
+        "Threads or processes of the case kept running long after its last step, so steps did not wait for their work.",
         "Wait inside the step for what it starts (`join`, `result()`), or end what does not belong to it.",
     ),
     ("GB316", "steps-changed", _ERROR, _INVALIDATES, "changed!"): (
-        "Steps did less work after the measured ones than while they were watched before.",
+        "Unwatched steps after the measured ones did less work than the watched steps before them.",
         "Let every step do the same work, whether or not anything watches it.",
     ),
     ("GB317", "output-differs", _ERROR, _INVALIDATES, "output!"): (

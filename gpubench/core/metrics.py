@@ -89,7 +89,7 @@ _SPECS = (
         "tokens/s",
         "tokens/s",
         "higher",
-        "Tokens per step that are no padding, over median step time.",
+        "Non-padding tokens per step over median step time.",
     ),
     MetricSpec("audio_throughput", "s/s", "audio s/s", "higher", "Seconds of audio per step, over median step time."),
     _share("padding_share", "padding", "lower", "Share of a batch's elements that are padding.", tolerance=0.01),
@@ -125,7 +125,7 @@ _SPECS = (
         "bytes",
         "model MiB",
         "lower",
-        "Bytes of the model's parameters and buffers as they are held, compressed ones as such.",
+        "Bytes of the model's parameters and buffers as they are held: compressed ones at their compressed size.",
         summarise="max",
         tolerance=0.001,
         display_unit="MiB",
@@ -249,7 +249,7 @@ _SPECS = (
         "B",
         "MB/sample streamed",
         None,
-        "Bytes of a sample that pass through memory at least, if no operators are fused: what each of them reads and "
+        "Fewest bytes of a sample that must pass through memory if no operators are fused: what each of them reads and "
         "writes beyond what the last cache holds.",
         summarise="median",
         display_unit="MB",

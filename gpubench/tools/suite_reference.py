@@ -47,7 +47,7 @@ This page is made from the models by `make schemas`; do not edit it.
 """
 
 _RULES = f"""
-## How cases come about
+## How cases are made
 
 1. Every combination of the values in `matrix` is a case: `defaults`, then the axes, then each rule of `when` whose `if`
    matches the settings so far. A rule never changes an axis.

@@ -68,7 +68,7 @@ class CompareSettings:
         """Nominal level of the reported t interval, 0.97 for a confidence of 0.95.
 
         A 95 % t interval at a stop that depends on the data covers 91 to 94 %; one allowed to miss 0.6 times as often
-        covers 94 to 97 % in the scenes of `python -m gpubench.tools.selfcheck statistics`.
+        covers 94 to 97 % in the scenarios of `python -m gpubench.tools.selfcheck statistics`.
         """
         return 1 - _MISSES * (1 - self.confidence)
 

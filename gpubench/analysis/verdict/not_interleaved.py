@@ -25,7 +25,7 @@ def compare_stored(
 ) -> Comparison:
     """Judge two stored runs from the median step time, in seconds, of each of their launches.
 
-    Welch's test on logs, launches as the units. Two sessions on one machine differ by about 1 % even if nothing
+    Welch's test on logs, launches as the units. Two sessions on one machine differ by 1 % or more even if nothing
     changed, which no test on these data can detect. So `slower` and `faster` need `allow_unpaired`, else the verdict is
     `unclear` with the reason "not interleaved". Fewer than three launches per side give no verdict, and a single one no
     interval. `rounds` is the smaller number of launches. ValueError for an empty side, or a time that is not finite and

@@ -190,7 +190,7 @@ def _check_folder(state: "StoredBisection") -> None:
     from gpubench.core.errors import UsageError
 
     if Path(state.folder) != Path.cwd():
-        raise UsageError(f"the search was begun in {state.folder}", hint="Go there, and give the command again.")
+        raise UsageError(f"the search was begun in {state.folder}", hint="Run the command again from there.")
 
 
 def _made(store: Path, state: "StoredBisection") -> Path:

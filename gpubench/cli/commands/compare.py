@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     type=price,
     metavar="X/h|FILE",
     help="What each machine costs, in the order of the runs (--price 2.5/h --price 4/h), or one file for both "
-    "(default: as `run --price` was told).",
+    "(default: the prices given to `run --price`).",
 )
 @click.option(
     "--why",
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     "--db",
     "database",
     metavar="URL",
-    help="Runs are those of this database (`gpubench db --help`); $GPUBENCH_DB does not count here.",
+    help="Runs are those of this database (`gpubench db --help`); $GPUBENCH_DB is ignored here.",
 )
 def command(
     runs: tuple[str, ...],
@@ -89,11 +89,11 @@ def command(
 
     With one RUN, compares its arms, launch against launch of the same round: the strongest comparison. With several,
     each against the first. Differences in the environment come first, and runs that are not comparable are refused.
-    Stored runs are never called slower or faster without --allow-unpaired: two sessions on one machine differ by about
-    1 % even if nothing changed.
+    Stored runs are never called slower or faster without --allow-unpaired: two sessions on one machine differ by 1 %
+    or more even if nothing changed.
 
-    With --db, runs are named as in the database (name, tag, @last) and read from the folders that it names; of a run
-    whose folder is gone, from the database.
+    With --db, runs are named as in the database (name, tag, @last) and read from the folders that it names; for a run
+    whose folder is gone, the database is read instead.
 
     \b
     Examples:
@@ -154,9 +154,9 @@ def _check_metrics(metrics: tuple[str, ...]) -> None:
 
 def _check_machines(num_runs: int, hourly: "tuple[Price, ...]", *, machines: bool) -> None:
     if hourly and not machines:
-        raise click.UsageError("--price is for --machines: it is the same money for the arms of one machine.")
+        raise click.UsageError("--price needs --machines: arms share one machine, so an hour costs the same for each.")
     if machines and num_runs != 2:
-        raise click.UsageError(f"--machines compares two runs, one of each machine, and got {num_runs}.")
+        raise click.UsageError(f"--machines compares two runs, one from each machine; got {num_runs}.")
     one_file = len(hourly) == 1 and hourly[0].path is not None
     if machines and len(hourly) not in (0, 2) and not one_file:
         raise click.UsageError(

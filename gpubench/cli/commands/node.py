@@ -15,7 +15,7 @@ import rich_click as click
 def command(connect: str, node: int | None, *, per_card: bool) -> None:
     """Serve one run as one of its nodes, until the run ends.
 
-    Engines (`gpubench run --engine slurm`) start this command on every node; by hand it is for machines that no engine
+    Engines (`gpubench run --engine slurm`) start this command on every node; run it by hand on machines that no engine
     reaches. The environment variable GPUBENCH_NODE_KEY must hold the run's key. Every node needs the same gpubench and
     torch as the run.
 

@@ -83,7 +83,7 @@ def command(
                 raise UsageError(f"{output} exists", hint="Add --force to overwrite it.")
     stored = open_run(run, store)
     if price is not None and (references or stored.info.arms):
-        raise click.UsageError("--price is for one run; of two machines: `gpubench compare --machines --price`.")
+        raise click.UsageError("--price is for one run; for two machines: `gpubench compare --machines --price`.")
     others = [open_run(reference, store) for reference in references]
     stem = "report"
     if others:

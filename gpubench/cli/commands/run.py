@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     "--rounds",
     type=click.IntRange(5, 1000),
     metavar="N",
-    help="With arms: at most N rounds per case (24; over 16 cases need 16 or more). Decided cases stop earlier.",
+    help="With arms: at most N rounds per case (24; at least 16 with more than 16 cases). Decided cases stop earlier.",
 )
 @click.option(
     "--sesoi", type=share, help="With arms: the smallest change that matters (3%; with --resume, that of the run)."

@@ -105,7 +105,7 @@ def command(
         say(f"note: {measured.stopped}")
     if len(measured.runs) + len(measured.reference_runs) + warmup > 1 and given.is_spent:
         say(
-            "note: standard input was a pipe, whose content only the first run that read it got\n"
+            "note: standard input was a pipe, so only the first run that read it got its content\n"
             "hint: Give it as a file, which every run reads from the start: gpubench stat ... < FILE."
         )
     return measured.exit_status

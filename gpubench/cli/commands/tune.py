@@ -45,7 +45,7 @@ SUITE_NAME = "tuned.yaml"
     type=click.Choice(["speed", "energy", "cost"]),
     default="speed",
     show_default=True,
-    help="What is best: samples per second, per joule (needs a meter), or for the money (needs --price).",
+    help="What is best: samples per second, per joule (needs a meter) or per unit of money (needs --price).",
 )
 @price_option
 @click.option(
@@ -84,10 +84,10 @@ def command(
     report: bool,
     download: bool,
 ) -> int:
-    """Search the fastest correct settings of a model.
+    """Search for the fastest correct settings of a model.
 
     TARGET is a model as for `gpubench run`: torchvision:NAME, FILE.py:NAME or MODULE:NAME. The search tries precision,
-    layout, compilation, batch size, threads and what else applies on the device; with a SUITE, its axes. Each setting
+    layout, compilation, batch size, threads and whatever else suits the device; with a SUITE, its axes. Each setting
     gets a launch that checks its output and memory; then settings take turns until the fastest is certain. Ctrl-C
     keeps what is known.
 
@@ -252,7 +252,7 @@ def _score(search: "TuneSearch", tuned: "TunedRun", stored: "Run") -> str:
         for point in (tuned.start or 0, tuned.best)
     )
     title = next((METRICS[each.quality.score_name].title for each in stored.records if each.quality), "")
-    return "" if start is None or best is None else f"{title} {best:.1%}, of the start {start:.1%}"
+    return "" if start is None or best is None else f"{title} {best:.1%}, against {start:.1%} at the start"
 
 
 def _suite_text(stored: "Run", tuned: "TunedRun") -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MOST_LINES, WIDTH = 40, 100
 _FRONTIER = 4
-_WORDS = {"speed": "as fast", "energy": "the samples per joule", "cost": "the samples for the money"}
+_WORDS = {"speed": "as fast", "energy": "the samples per joule", "cost": "the samples per unit of money"}
 
 
 def print_progress(event: Event) -> None:

@@ -129,7 +129,7 @@ def _headline(compared: Compared) -> tuple[Line, ...]:
             else f", so stored runs give no `slower` or `faster`: {measure}, or add `--allow-unpaired` to judge "
             "them anyway."
         )
-        said.append(line(f"Two sessions on one machine differ by about 1 % even if nothing changed{follows}"))
+        said.append(line(f"Two sessions on one machine differ by 1 % or more even if nothing changed{follows}"))
     return tuple(said)
 
 

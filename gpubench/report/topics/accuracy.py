@@ -274,7 +274,7 @@ def _to_target_table(workload: str, shown: Sequence[QualitySummary], several: bo
         f"Target: {spec.title} of {_targets(runs, spec)} on the validation split, checked after every epoch. Time is "
         "that of training alone; joules are of the device from the first step to the end of the epoch that reached "
         "it, validation included. Intervals over seeds.",
-        "Trainings that were too short for a valid energy figure were repeated: joules are the mean of one."
+        "Training runs too short for a valid energy figure were repeated: joules are the mean of one."
         if any(run.trainings_in_window > 1 for run in runs)
         else "",
         "! some seeds did not reach it: time, steps and joules are of those that did."

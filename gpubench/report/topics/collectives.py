@@ -15,7 +15,7 @@ from gpubench.suite.model.workload_names import LINK
 
 _SHOWN = ("busbw", "algbw", "step_time_s")
 _KIB, _GB = 1024, 1e9
-_NOTE = "algbw is the message over its time; busbw what a link carries at least, as nccl-tests defines both."
+_NOTE = "algbw is the message over its time; busbw the least that a link must carry, as nccl-tests defines both."
 _NO_LINK = " `params.link` states the link's speed (450GB: a second) to compare with."
 
 

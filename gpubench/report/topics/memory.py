@@ -92,7 +92,7 @@ def found_batches(summaries: Sequence[CaseSummary]) -> tuple[Line, ...]:
         which = f"whose whole step fits into {format_bytes(facts['limit_bytes'])}, which leaves {headroom} of the free"
         which = f"{which} memory alone{cost}."
         if not facts.get("ended_by_memory", True):
-            which = f"that runs, and it is not memory that ends there{cost}."
+            which = f"that runs, though memory is not the limit{cost}."
         said = line(
             strong(entry.label),
             ": batch ",

@@ -48,7 +48,7 @@ def method_lines(summary: RunSummary) -> tuple[Line, ...]:
         "and after the measured steps; a mismatch fails the case.",
         " ".join(filter(None, timed)) or "No step was timed.",
         "Warm-up is found from the step times, not assumed. A launch ended when the median was known to "
-        f"±{format_percent(measure.target_rel_ci)} (autocorrelation counted in) and "
+        f"±{format_percent(measure.target_rel_ci)} (allowing for autocorrelation) and "
         f"{format_duration(measure.min_time)} had passed, at the latest after "
         f"{format_duration(measure.max_time)}.{lengths}",
         "One launch per case: the spread between processes is unknown, so no figure has an interval and none is called "

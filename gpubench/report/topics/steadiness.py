@@ -72,7 +72,7 @@ def spread_chart(contest: Contest, samples: Samples) -> Chart | None:
         form="spread",
         title=f"{contest.subject}: {finding}",
         reading=(
-            f"Each row is one case: how often a {what} took so much less or more than the median of its launch. A "
+            f"Each row is one case: how often a {what} took this much less or more than the median of its launch. A "
             "narrow peak is steady; two peaks are two ways of running. Steps beyond the axis are not drawn, and are "
             "counted in every figure."
         ),
@@ -213,7 +213,7 @@ def _timeline_finding(entry: CaseSummary, launch: LaunchSamples, spans: Sequence
         reasons = joined(list(dict.fromkeys(reason for _, _, reason in spans)))
         return f"{said}, held down for {format_percent(held / launch.duration_s, decimals=0)} of the window ({reasons})"
     if clocks:
-        return f"{said}, held down by nothing"
+        return f"{said}, never held down"
     drifts = [record.series.drift for record in entry.ok_records if record.repeat == launch.repeat and record.series]
     if not drifts or drifts[0] is None:
         return "step time over the window"

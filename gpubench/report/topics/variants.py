@@ -105,7 +105,7 @@ def _notes(rows: Sequence[CaseSummary]) -> tuple[Line, ...]:
             if "prune-50" in kinds
             else "",
         ),
-        line("The score is that of the trained model after it was compressed; a pruned one was trained on first."),
+        line("The score is that of the trained model after it was compressed; a pruned one was trained further first."),
     )
 
 

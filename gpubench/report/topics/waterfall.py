@@ -89,7 +89,7 @@ def waterfall_table(found: Waterfall) -> Table:
     )
     whole, product = found.whole, found.product
     inside = whole.low is not None and whole.high is not None and whole.low <= product <= whole.high
-    agrees = ", and holds it in its interval" if inside else ", apart, since some launches are missing"
+    agrees = ", whose interval includes the product" if inside else "; they differ because some launches are missing"
     agrees = "" if abs(product / whole.value - 1) < _SAME else agrees
     notes = lines(
         f"base: {found.base.label}. Each step builds on those above it; alone: the same change on the base by itself.",

@@ -167,7 +167,7 @@ class ClusterSettings(SuiteModel):
         None, ge=1, le=10_000, description="How many; None where the engine knows it (a Slurm allocation, pods)."
     )
     ranks_per_node: int | None = Field(
-        None, ge=1, le=1024, description="At most so many ranks of a case on a node; None: one per CUDA device."
+        None, ge=1, le=1024, description="At most this many ranks of a case on a node; None: one per CUDA device."
     )
     interface: str | None = Field(
         None,
@@ -183,10 +183,8 @@ class ClusterSettings(SuiteModel):
 class FleetSettings(SuiteModel):
     """Measures every case on every card of the cluster, and names the slow cards."""
 
-    slower_than: Fraction = Field(0.01, gt=0, lt=1, description="Cards at least so much slower are to be named.")
-    fdr: Fraction = Field(
-        0.05, gt=0, lt=1, description="Expected share of healthy cards among the named ones, at most."
-    )
+    slower_than: Fraction = Field(0.01, gt=0, lt=1, description="Cards at least this much slower are named.")
+    fdr: Fraction = Field(0.05, gt=0, lt=1, description="Highest expected share of healthy cards among those named.")
     retest_rounds: int = Field(
         8, ge=3, le=1000, description="Launches in which a suspect is measured again, with a healthy card."
     )
@@ -206,10 +204,10 @@ class Gate(SuiteModel):
 
     metric: str = Field(description="A metric of `gpubench list metrics`, or `status`.")
     max_regression: Fraction | None = Field(
-        None, ge=0, description="How much worse it may get, as a share (of shares: in points)."
+        None, ge=0, description="How much worse it may get, as a share (for shares: in points)."
     )
     no_new: tuple[Literal["oom", "failed", "timeout", "unsupported", "invalid"], ...] | None = Field(
-        None, description="With `metric: status`: ends that no case may have that did not have them before."
+        None, description="With `metric: status`: outcomes that no case may newly have."
     )
     where: dict[str, Any] = Field(
         default_factory=dict, description="Cases it covers; all of them without it. A list means any of its values."
@@ -251,7 +249,7 @@ class Suite(SuiteModel):
         default_factory=list, description="Adds whole cases (over `defaults`); it never changes or excludes one."
     )
     when: list[When] = Field(
-        default_factory=list, description="Settings that follow others, rule by rule; never an axis."
+        default_factory=list, description="Settings that depend on others, rule by rule; never an axis."
     )
     baseline: dict[str, Any] = Field(default_factory=dict, description="Cases that speed-ups are stated against.")
     measure: Measure = Field(default_factory=Measure, description="How long and how often each case is measured.")

@@ -8,8 +8,8 @@ import click
 from gpubench.store.run_reader import load_run
 from gpubench.tools.selfcheck.measure_agents import COST_HEADER, cost_row, measure_agents
 from gpubench.tools.selfcheck.simulate_bisections import SPREADS, render_searches, run_searches
-from gpubench.tools.selfcheck.simulate_contests import CONTEST_SCENES, render_contests, render_launches, run_contests
-from gpubench.tools.selfcheck.simulate_fleets import FLEET_HEADER, FLEET_SCENES, FLEETS, fleet_row, run_fleets
+from gpubench.tools.selfcheck.simulate_contests import CONTEST_SCENARIOS, render_contests, render_launches, run_contests
+from gpubench.tools.selfcheck.simulate_fleets import FLEET_HEADER, FLEET_SCENARIOS, FLEETS, fleet_row, run_fleets
 from gpubench.tools.selfcheck.simulate_tuning import TUNE_HEADER, run_tuning, tuning_row
 from gpubench.tools.selfcheck.simulate_verdicts import TARGET_NOTES, render, run_selfcheck
 from gpubench.tools.selfcheck.stored_grids import grid_rows, run_stored, write_rows
@@ -22,7 +22,7 @@ def main() -> None:
 
 @main.command()
 @click.option(
-    "--trials", type=click.IntRange(1), default=10_000, show_default=True, help="Comparisons per scene and effect."
+    "--trials", type=click.IntRange(1), default=10_000, show_default=True, help="Comparisons per scenario and effect."
 )
 @click.option(
     "--suites", type=click.IntRange(1), default=1_000, show_default=True, help="Suites of 50 unchanged cases."
@@ -41,11 +41,11 @@ def statistics(trials: int, suites: int, seed: int) -> None:
 
 
 @main.command()
-@click.option("--trials", type=click.IntRange(1), default=1000, show_default=True, help="Contests per scene.")
+@click.option("--trials", type=click.IntRange(1), default=1000, show_default=True, help="Contests per scenario.")
 @click.option("--seed", default=20261130, show_default=True, help="Seed of the whole simulation.")
 def contests(trials: int, seed: int) -> None:
     """Simulate whole contests, block by block, and count verdicts; exit 1 if equal cases differ in more than 1 %."""
-    counts = [run_contests(scene, trials, seed) for scene in CONTEST_SCENES]
+    counts = [run_contests(scenario, trials, seed) for scenario in CONTEST_SCENARIOS]
     click.echo(render_contests(counts))
     most = 0.01 + 3 * (0.01 / trials) ** 0.5
     wrong = [each for each in counts if max(each.equal_called_different, each.itself_called_different) > most]
@@ -53,7 +53,7 @@ def contests(trials: int, seed: int) -> None:
 
 
 @main.command()
-@click.option("--trials", type=click.IntRange(1), default=10_000, show_default=True, help="Cases per scene.")
+@click.option("--trials", type=click.IntRange(1), default=10_000, show_default=True, help="Cases per scenario.")
 @click.option("--seed", default=20261130, show_default=True, help="Seed of the whole simulation.")
 def launches(trials: int, seed: int) -> None:
     """Simulate cases whose launches go on until their interval is narrow enough, and count what it covers."""
@@ -61,7 +61,7 @@ def launches(trials: int, seed: int) -> None:
 
 
 @main.command()
-@click.option("--trials", type=click.IntRange(1), default=200, show_default=True, help="Searches per scene.")
+@click.option("--trials", type=click.IntRange(1), default=200, show_default=True, help="Searches per scenario.")
 @click.option("--seed", default=20261130, show_default=True, help="Seed of the whole simulation.")
 def bisect(trials: int, seed: int) -> None:
     """Simulate searches for one slow commit of 128; exit 1 if fewer than 95 % find it within 12 judgements."""
@@ -108,7 +108,7 @@ def grid(suite: Path, runs: tuple[Path, ...]) -> None:
     type=click.IntRange(1),
     default=4000,
     show_default=True,
-    help="Fleets of 8 cards per scene; of more cards fewer, but at least a twentieth.",
+    help="Fleets of 8 cards per scenario; of more cards fewer, but at least a twentieth.",
 )
 @click.option("--seed", default=20261130, show_default=True, help="Seed of the whole simulation.")
 def fleet(fleets: int, seed: int) -> None:
@@ -120,8 +120,8 @@ def fleet(fleets: int, seed: int) -> None:
     click.echo(FLEET_HEADER)
     met = True
     for num_cards in FLEETS:
-        for scene in FLEET_SCENES:
-            counts = run_fleets(scene, num_cards, max(1, fleets * 8 // num_cards, fleets // 20), seed)
+        for scenario in FLEET_SCENARIOS:
+            counts = run_fleets(scenario, num_cards, max(1, fleets * 8 // num_cards, fleets // 20), seed)
             click.echo(fleet_row(counts))
             met = met and counts.met
     sys.exit(0 if met else 1)

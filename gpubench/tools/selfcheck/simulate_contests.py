@@ -25,7 +25,7 @@ _SLOWER_MODE = 0.3
 
 
 @dataclass(frozen=True)
-class ContestScene:
+class ContestScenario:
     """How blocks vary, on log time. `process`: SD of an arm from process to process; `block`: of a block; `drift`: SD
     of the steps of a random walk that all blocks of a turn share; `stalled`: share of blocks that take 1.5 to 10
     times as long, and `turns` of a process. `mode`: (share, size) of processes in which an arm has a slower mode.
@@ -40,16 +40,18 @@ class ContestScene:
     mode: tuple[float, float] = (0.0, 0.0)
 
 
-CONTEST_SCENES = (
-    ContestScene("quiet", process=0.002, block=0.01, stalled=0.0),
-    ContestScene("usual"),
-    ContestScene("busy: blocks vary 10 %, a fifth stalls", process=0.006, block=0.1, drift=0.1, stalled=0.2, turns=15),
-    ContestScene("processes vary 1 %", process=0.01),
-    ContestScene("processes vary 3 %", process=0.03),
-    ContestScene("two modes, 3 % apart", mode=(0.3, 0.03)),
+CONTEST_SCENARIOS = (
+    ContestScenario("quiet", process=0.002, block=0.01, stalled=0.0),
+    ContestScenario("usual"),
+    ContestScenario(
+        "busy: blocks vary 10 %, a fifth stalls", process=0.006, block=0.1, drift=0.1, stalled=0.2, turns=15
+    ),
+    ContestScenario("processes vary 1 %", process=0.01),
+    ContestScenario("processes vary 3 %", process=0.03),
+    ContestScenario("two modes, 3 % apart", mode=(0.3, 0.03)),
 )
 
-LAUNCH_SCENES = (
+LAUNCH_SCENARIOS = (
     "vary 0.5 %",
     "vary 1 %",
     "vary 2 %",
@@ -68,7 +70,7 @@ class ContestCounts:
     median over effects, in relative terms; `coverage` that of the intervals of all ratios.
     """
 
-    scene: ContestScene
+    scenario: ContestScenario
     equal_called_different: float
     itself_called_different: float
     decided: float
@@ -78,11 +80,11 @@ class ContestCounts:
     mean_rounds: float
 
 
-def run_contests(scene: ContestScene, trials: int, seed: int) -> ContestCounts:
+def run_contests(scenario: ContestScenario, trials: int, seed: int) -> ContestCounts:
     """Simulates whole contests, from the blocks of their turns to verdicts, stopped as in a run."""
     import numpy as np
 
-    rng = np.random.default_rng([seed, len(scene.name), round(scene.process * 1e4), scene.turns])
+    rng = np.random.default_rng([seed, len(scenario.name), round(scenario.process * 1e4), scenario.turns])
     cases = [
         PlannedCase(index=index, case_id=str(index), label=str(index), settings={"arm": index})
         for index in range(1, len(SPEEDS) + 1)
@@ -92,7 +94,7 @@ def run_contests(scene: ContestScene, trials: int, seed: int) -> ContestCounts:
     for _ in range(trials):
         records: list[ContestRecord] = []
         while len(records) < CONTEST.max_rounds:
-            records.append(_process(scene, rng, len(records) + 1))
+            records.append(_process(scenario, rng, len(records) + 1))
             if len(records) >= CONTEST.looks[0] and not still_wanted(cases, (), records):
                 break
         (levels,) = contest_levels(records)
@@ -114,7 +116,7 @@ def run_contests(scene: ContestScene, trials: int, seed: int) -> ContestCounts:
             decided += called == (1 if truth > 1 else -1)
             wrong += called == (-1 if truth > 1 else 1)
     return ContestCounts(
-        scene=scene,
+        scenario=scenario,
         equal_called_different=different / trials,
         itself_called_different=itself / trials,
         decided=decided / effects,
@@ -125,18 +127,18 @@ def run_contests(scene: ContestScene, trials: int, seed: int) -> ContestCounts:
     )
 
 
-def _process(scene: ContestScene, rng: "np.random.Generator", number: int) -> ContestRecord:
+def _process(scenario: ContestScenario, rng: "np.random.Generator", number: int) -> ContestRecord:
     import numpy as np
 
     times = [-math.log(speed) for speed in (*SPEEDS, 1.0)]  # the last is the first case's twin
     arms = len(times)
-    level = np.array(times) + rng.normal(0, scene.process, arms)
-    share, size = scene.mode
+    level = np.array(times) + rng.normal(0, scenario.process, arms)
+    share, size = scenario.mode
     level += size * ((rng.random(arms) < share) - share)
-    table = level + rng.normal(0, scene.drift, (scene.turns, 1)).cumsum(axis=0)
-    table = table + rng.normal(0, scene.block, (scene.turns, arms))
-    stalled = rng.random((scene.turns, arms)) < scene.stalled
-    table = table + stalled * np.log(rng.uniform(1.5, 10.0, (scene.turns, arms)))
+    table = level + rng.normal(0, scenario.drift, (scenario.turns, 1)).cumsum(axis=0)
+    table = table + rng.normal(0, scenario.block, (scenario.turns, arms))
+    stalled = rng.random((scenario.turns, arms)) < scenario.stalled
+    table = table + stalled * np.log(rng.uniform(1.5, 10.0, (scenario.turns, arms)))
     speeds = [-each for each in column_levels(table)]
     return ContestRecord(
         cases=tuple(range(1, arms)),
@@ -149,16 +151,16 @@ def _process(scene: ContestScene, rng: "np.random.Generator", number: int) -> Co
 
 
 def launch_coverage(
-    scene: str, trials: int, seed: int, *, least: int, most: int, target: float = 0.01
+    scenario: str, trials: int, seed: int, *, least: int, most: int, target: float = 0.01
 ) -> tuple[float, float]:
     """How often the quoted interval of a case holds its true figure if launches go on until it is narrow enough, and
     the mean number of launches.
     """
     import numpy as np
 
-    rng = np.random.default_rng([seed, LAUNCH_SCENES.index(scene)])
+    rng = np.random.default_rng([seed, LAUNCH_SCENARIOS.index(scenario)])
     held = launches = 0
-    for logs in _launches(scene, rng, trials, most):
+    for logs in _launches(scenario, rng, trials, most):
         number = next(n for n in looks(least, most) if are_enough(logs[:n], least, most, target))
         low, high = located(logs[:number]).interval(CONFIDENCE)
         held += low <= 0 <= high
@@ -166,13 +168,13 @@ def launch_coverage(
     return held / trials, launches / trials
 
 
-def _launches(scene: str, rng: "np.random.Generator", trials: int, most: int) -> list[list[float]]:
+def _launches(scenario: str, rng: "np.random.Generator", trials: int, most: int) -> list[list[float]]:
     import numpy as np
 
-    shape, size = (trials, most), float(next(word for word in scene.split() if word[0].isdigit())) / 100
-    if scene.startswith("vary"):
+    shape, size = (trials, most), float(next(word for word in scenario.split() if word[0].isdigit())) / 100
+    if scenario.startswith("vary"):
         logs = rng.normal(0, size, shape)
-    elif scene.startswith("heavy"):
+    elif scenario.startswith("heavy"):
         logs = rng.standard_t(3, shape) * size / math.sqrt(3)
     else:
         slower = (rng.random(shape) < _SLOWER_MODE).astype(np.float64)
@@ -182,7 +184,7 @@ def _launches(scene: str, rng: "np.random.Generator", trials: int, most: int) ->
 
 def render_contests(counts: "list[ContestCounts]") -> str:
     columns = (
-        "scene",
+        "scenario",
         "equal cases differ",
         "a case and its twin differ",
         "5 and 10 % decided",
@@ -193,7 +195,7 @@ def render_contests(counts: "list[ContestCounts]") -> str:
     for each in counts:
         shares = (each.equal_called_different, each.itself_called_different, each.decided, each.wrong, each.coverage)
         cells = (
-            each.scene.name,
+            each.scenario.name,
             *(f"{share:.1%}" for share in shares),
             f"{each.half_width:.1%}",
             f"{each.mean_rounds:.1f}",
@@ -207,7 +209,7 @@ def render_launches(trials: int, seed: int) -> str:
         "| launches | " + " | ".join(f"to {target:.0%}: coverage | launches" for target in LAUNCH_TARGETS) + " |",
         "| --- |" + " ---: |" * 2 * len(LAUNCH_TARGETS),
     ]
-    for scene in LAUNCH_SCENES:
-        found = [launch_coverage(scene, trials, seed, least=3, most=12, target=target) for target in LAUNCH_TARGETS]
-        lines.append(f"| {scene} | " + " | ".join(f"{share:.1%} | {number:.1f}" for share, number in found) + " |")
+    for scenario in LAUNCH_SCENARIOS:
+        found = [launch_coverage(scenario, trials, seed, least=3, most=12, target=target) for target in LAUNCH_TARGETS]
+        lines.append(f"| {scenario} | " + " | ".join(f"{share:.1%} | {number:.1f}" for share, number in found) + " |")
     return "\n".join(lines)

@@ -27,7 +27,7 @@ MOST_FALSE = 0.001
 
 
 @dataclass(frozen=True)
-class FleetScene:
+class FleetScenario:
     """`spread`: standard deviation between healthy cards; `slow`: how much slower the slow ones are than the centre of
     the healthy, in one of three probes; `share` of the cards that are slow (0: a single one), one rack or driver
     together. `judged_from`: the smallest fleet for which the targets are meant; None: they are not.
@@ -40,15 +40,15 @@ class FleetScene:
     judged_from: int | None = 8
 
 
-FLEET_SCENES = (
-    FleetScene("all healthy", slow=0.0),
-    FleetScene("one card 1 % slow"),
-    FleetScene("one card 2 % slow", slow=0.02),
-    FleetScene("an eighth (a rack) 1 % slow", share=0.125),
-    FleetScene("three tenths (a driver) 1 % slow", share=0.3, judged_from=64),
-    FleetScene("all healthy, cards differ by 0.5 %", spread=0.005, slow=0.0, judged_from=None),
-    FleetScene("all healthy, cards differ by 2 %", spread=0.02, slow=0.0, judged_from=None),
-    FleetScene("one card 7 % slow, cards differ by 2 %", spread=0.02, slow=0.07, judged_from=None),
+FLEET_SCENARIOS = (
+    FleetScenario("all healthy", slow=0.0),
+    FleetScenario("one card 1 % slow"),
+    FleetScenario("one card 2 % slow", slow=0.02),
+    FleetScenario("an eighth (a rack) 1 % slow", share=0.125),
+    FleetScenario("three tenths (a driver) 1 % slow", share=0.3, judged_from=64),
+    FleetScenario("all healthy, cards differ by 0.5 %", spread=0.005, slow=0.0, judged_from=None),
+    FleetScenario("all healthy, cards differ by 2 %", spread=0.02, slow=0.0, judged_from=None),
+    FleetScenario("one card 7 % slow, cards differ by 2 %", spread=0.02, slow=0.07, judged_from=None),
 )
 
 
@@ -56,7 +56,7 @@ FLEET_SCENES = (
 class FleetCounts:
     """Over all simulated fleets: slow and healthy cards, and how many of each were suspected and named."""
 
-    scene: FleetScene
+    scenario: FleetScenario
     num_cards: int
     slow: int
     healthy: int
@@ -71,27 +71,27 @@ class FleetCounts:
     @property
     def met(self) -> bool:
         """Targets, with three standard errors of the simulation."""
-        if self.scene.judged_from is None or self.num_cards < self.scene.judged_from:
+        if self.scenario.judged_from is None or self.num_cards < self.scenario.judged_from:
             return True
         most = MOST_FALSE + 3 * math.sqrt(MOST_FALSE / self.healthy)
         least = LEAST_FOUND - 3 * math.sqrt(LEAST_FOUND * (1 - LEAST_FOUND) / max(1, self.slow))
         return self.healthy_named <= most * self.healthy and (self.found is None or self.found >= least)
 
 
-def run_fleets(scene: FleetScene, num_cards: int, fleets: int, seed: int) -> FleetCounts:
+def run_fleets(scenario: FleetScenario, num_cards: int, fleets: int, seed: int) -> FleetCounts:
     """Whole fleets: screening by `LAUNCHES` launches of three probes, and suspects again in turn with a healthy one."""
     import numpy as np
 
-    rng = np.random.default_rng([seed, FLEET_SCENES.index(scene), num_cards])
-    num_slow = max(1, round(scene.share * num_cards)) if scene.slow else 0
+    rng = np.random.default_rng([seed, FLEET_SCENARIOS.index(scenario), num_cards])
+    num_slow = max(1, round(scenario.share * num_cards)) if scenario.slow else 0
     slow_named = suspected = named = 0
     for _ in range(fleets):
         looked: set[int] = set()
         slow: set[int] = set()
         for number in range(PROBES):
-            truth = rng.normal(0, scene.spread, num_cards)
+            truth = rng.normal(0, scenario.spread, num_cards)
             if number == 0:
-                truth[:num_slow] = math.log1p(scene.slow)
+                truth[:num_slow] = math.log1p(scenario.slow)
             probe = _measured(truth, rng)
             screening = screen(probe, num_probes=PROBES)
             again = {
@@ -106,7 +106,7 @@ def run_fleets(scene: FleetScene, num_cards: int, fleets: int, seed: int) -> Fle
         suspected += sum(card >= num_slow for card in looked)
         named += sum(card >= num_slow for card in slow)
     return FleetCounts(
-        scene, num_cards, num_slow * fleets, (num_cards - num_slow) * fleets, slow_named, suspected, named
+        scenario, num_cards, num_slow * fleets, (num_cards - num_slow) * fleets, slow_named, suspected, named
     )
 
 
@@ -130,7 +130,7 @@ def fleet_row(counts: FleetCounts) -> str:
     found = "-" if counts.found is None else f"{counts.found:.1%}"
     per_thousand = [f"{1000 * each / counts.healthy:.2f}" for each in (counts.healthy_suspected, counts.healthy_named)]
     cells = (
-        counts.scene.name,
+        counts.scenario.name,
         f"{counts.num_cards:,}",
         f"{counts.slow:,}",
         found,

@@ -43,7 +43,7 @@ class Grid:
         return max(speed for point, speed in enumerate(self.speeds) if point not in self.failed)
 
 
-class GridScene(Protocol):
+class GridScenario(Protocol):
     """How a machine measures: log speeds, of a launch or of points that take turns in a process."""
 
     def launch(self, grid: Grid, point: int, rng: "np.random.Generator", /) -> float: ...
@@ -52,7 +52,7 @@ class GridScene(Protocol):
 
 
 @dataclass(frozen=True)
-class TuneScene:
+class TuneScenario:
     """Normal errors of log speed. `launch_sd`: of a launch, `process_sd`: of a setting in a contest process."""
 
     name: str
@@ -67,10 +67,10 @@ class TuneScene:
         return {point: grid.speeds[point] + level + float(rng.normal(0, self.process_sd)) for point in points}
 
 
-TUNE_SCENES = (
-    TuneScene("quiet", launch_sd=0.008, process_sd=0.003),
-    TuneScene("usual"),
-    TuneScene("launches vary 15 %", launch_sd=0.15, process_sd=0.01),
+TUNE_SCENARIOS = (
+    TuneScenario("quiet", launch_sd=0.008, process_sd=0.003),
+    TuneScenario("usual"),
+    TuneScenario("launches vary 15 %", launch_sd=0.15, process_sd=0.01),
 )
 
 
@@ -141,15 +141,15 @@ def simulated_grid(kind: str, number: int, seed: int, pair: float | None = None)
     return Grid(f"{kind} {number}", space, tuple(speeds), failed)
 
 
-def search_grid(grid: Grid, scene: GridScene, rng: "np.random.Generator") -> Searched:
-    """A whole search, measured as the scene does."""
+def search_grid(grid: Grid, scenario: GridScenario, rng: "np.random.Generator") -> Searched:
+    """A whole search, measured as the scenario does."""
     measured, seed = TriedPoints(), int(rng.integers(2**31))
     while (ask := Search(grid.space, measured, seed=seed).next()) is not None:
         for point in ask.launch:
             if ask.repeat not in measured.launches.get(point, {}):
-                _launch(grid, scene, rng, measured, point, ask.repeat)
+                _launch(grid, scenario, rng, measured, point, ask.repeat)
         before = len(measured.contests)
-        _contests(grid, scene, rng, measured, ask.contest)
+        _contests(grid, scenario, rng, measured, ask.contest)
         measured.num_twins += (len(measured.contests) - before) * (ask.stage == "final")
     search = Search(grid.space, measured, seed=seed)
     full = LAUNCHES_PER_SETTING * len(grid.space.codes)
@@ -162,18 +162,18 @@ def search_grid(grid: Grid, scene: GridScene, rng: "np.random.Generator") -> Sea
 
 
 def _launch(
-    grid: Grid, scene: GridScene, rng: "np.random.Generator", measured: TriedPoints, point: int, repeat: int
+    grid: Grid, scenario: GridScenario, rng: "np.random.Generator", measured: TriedPoints, point: int, repeat: int
 ) -> None:
     if point not in measured.order:
         measured.order.append(point)
     if point in grid.failed:
         measured.failed[point] = grid.failed[point]
         return
-    measured.launches.setdefault(point, {})[repeat] = scene.launch(grid, point, rng)
+    measured.launches.setdefault(point, {})[repeat] = scenario.launch(grid, point, rng)
 
 
 def _contests(
-    grid: Grid, scene: GridScene, rng: "np.random.Generator", measured: TriedPoints, points: Sequence[int]
+    grid: Grid, scenario: GridScenario, rng: "np.random.Generator", measured: TriedPoints, points: Sequence[int]
 ) -> None:
     by_group: dict[int | None, list[int]] = {}
     for point in points:
@@ -181,7 +181,7 @@ def _contests(
     for members in by_group.values():
         first, *others = members
         for at in range(0, len(others), 7):
-            measured.contests.append(scene.process(grid, (first, *others[at : at + 7]), rng))
+            measured.contests.append(scenario.process(grid, (first, *others[at : at + 7]), rng))
 
 
 @dataclass(frozen=True)
@@ -223,17 +223,19 @@ def count_searches(name: str, found: Sequence[Searched], *, judged: bool = True)
 
 
 def run_tuning(grids: int, seed: int) -> Iterator[TuneCounts]:
-    """A row of the table for each kind of grid and scene, from `grids` grids."""
+    """A row of the table for each kind of grid and scenario, from `grids` grids."""
     import numpy as np
 
-    for scene in TUNE_SCENES:
-        for kind in ("cpu", "gpu") if scene.launch_sd < LOUD else ("cpu",):
-            rng = np.random.default_rng([seed, len(scene.name)])
-            done = [search_grid(simulated_grid(kind, number, seed), scene, rng) for number in range(grids)]
-            yield count_searches(f"{kind.upper()}, {scene.name}", done)
+    for scenario in TUNE_SCENARIOS:
+        for kind in ("cpu", "gpu") if scenario.launch_sd < LOUD else ("cpu",):
+            rng = np.random.default_rng([seed, len(scenario.name)])
+            done = [search_grid(simulated_grid(kind, number, seed), scenario, rng) for number in range(grids)]
+            yield count_searches(f"{kind.upper()}, {scenario.name}", done)
     rng = np.random.default_rng([seed, 6])
     strong = [simulated_grid("cpu", number, seed, STRONG_PAIRS) for number in range(grids)]
-    yield count_searches("CPU, strong pairs", [search_grid(grid, TUNE_SCENES[1], rng) for grid in strong], judged=False)
+    yield count_searches(
+        "CPU, strong pairs", [search_grid(grid, TUNE_SCENARIOS[1], rng) for grid in strong], judged=False
+    )
 
 
 TUNE_HEADER = """| grid | searches | within 1 % | 95 % are within | cost | most | coverage |

@@ -10,7 +10,7 @@ from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.analysis.verdict.many_comparisons import SCREEN_ROUNDS, Logs, judge_suite
 from gpubench.stats.estimators import t_quantile, trimmed_moments
 from gpubench.tools.selfcheck.other_tool_rules import PYPERF_PROCESSES, RULES, Rule
-from gpubench.tools.selfcheck.simulated_steps import SCENES, Scene, simulate
+from gpubench.tools.selfcheck.simulated_steps import SCENARIOS, Scenario, simulate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,10 +28,10 @@ TARGET_NOTES = (
 
 
 @dataclass(frozen=True)
-class SceneResult:
-    """Shares over the trials of one scene at one effect. `others` holds the share of `slower` of each other tool."""
+class ScenarioResult:
+    """Shares over the trials of one scenario at one effect. `others` holds the share of `slower` of each other tool."""
 
-    scene: Scene
+    scenario: Scenario
     effect: float
     trials: int
     shares: Mapping[str, float]
@@ -45,20 +45,20 @@ class Selfcheck:
     seed: int
     trials: int
     suites: int
-    results: tuple[SceneResult, ...]
+    results: tuple[ScenarioResult, ...]
     suite_alarms: Mapping[str, float]
 
     @property
     def missed(self) -> list[str]:
         """Every target that these counts miss by more than chance, in words with the number."""
-        lines = [line for result in self.results if result.scene.judged for line in _missed(result)]
+        lines = [line for result in self.results if result.scenario.judged for line in _missed(result)]
         alarms = self.suite_alarms[SCREEN_AND_CONFIRM]
         missed = alarms > 0.05 + _chance(0.05, self.suites)
         return lines + ([f"any false alarm in {alarms:.2%} of suites (target at most 5 %)"] if missed else [])
 
 
-def _missed(result: SceneResult) -> list[str]:
-    where = f"{result.scene.name} at {result.effect:+.0%}"
+def _missed(result: ScenarioResult) -> list[str]:
+    where = f"{result.scenario.name} at {result.effect:+.0%}"
     slower, same = result.shares["slower"], result.shares["same"]
     low, high = 0.93 - _chance(0.93, result.trials), 0.97 + _chance(0.97, result.trials)
     checks = [(low <= result.coverage <= high, f"{where}: interval covers {result.coverage:.2%} (target 93 to 97 %)")]
@@ -87,18 +87,20 @@ def log_ratios(times: "FloatArray") -> "FloatArray":
     return ratios
 
 
-def run_scene(scene: Scene, effect: float, trials: int, seed: int, rules: Mapping[str, Rule] = RULES) -> SceneResult:
-    """Judge `trials` comparisons of this scene: interleaved by gpubench, as two stored sessions by other `rules`."""
+def run_scenario(
+    scenario: Scenario, effect: float, trials: int, seed: int, rules: Mapping[str, Rule] = RULES
+) -> ScenarioResult:
+    """Judge `trials` comparisons of this scenario: interleaved by gpubench, as two stored sessions by other `rules`."""
     import numpy as np
 
     settings = CompareSettings()
-    rng = np.random.default_rng([seed, zlib.crc32(scene.name.encode()), round(effect * 1000)])
+    rng = np.random.default_rng([seed, zlib.crc32(scenario.name.encode()), round(effect * 1000)])
     # The other tools have their own warm-up phase, so they get steps without one.
-    warmed_up = replace(scene, warmup=0.0)
+    warmed_up = replace(scenario, warmup=0.0)
     logs, alarms, done = [], dict.fromkeys(rules, 0), 0
     while done < trials:
         size = min(_CHUNK, trials - done)
-        logs.append(log_ratios(simulate(scene, effect, rng, size, settings.max_rounds)))
+        logs.append(log_ratios(simulate(scenario, effect, rng, size, settings.max_rounds)))
         if rules:
             stored = simulate(warmed_up, effect, rng, size, PYPERF_PROCESSES, interleaved=False)
             for name, rule in rules.items():
@@ -106,8 +108,8 @@ def run_scene(scene: Scene, effect: float, trials: int, seed: int, rules: Mappin
         done += size
     found = judge_many(np.concatenate(logs), settings)
     words = ("slower", "faster", "same", "unclear")
-    return SceneResult(
-        scene=scene,
+    return ScenarioResult(
+        scenario=scenario,
         effect=effect,
         trials=trials,
         shares={word: float((found.verdict == word).mean()) for word in words},
@@ -122,14 +124,16 @@ def suite_alarms(suites: int, seed: int) -> dict[str, float]:
     import numpy as np
 
     rng = np.random.default_rng([seed, 50])
-    scene = Scene("suite", between=0.01)
+    scenario = Scenario("suite", between=0.01)
     confirmed = naive = 0
 
     def confirm(names: tuple[str, ...]) -> dict[str, Logs]:
-        return dict(zip(names, log_ratios(simulate(scene, 0.0, rng, len(names), SCREEN_ROUNDS)).tolist(), strict=True))
+        return dict(
+            zip(names, log_ratios(simulate(scenario, 0.0, rng, len(names), SCREEN_ROUNDS)).tolist(), strict=True)
+        )
 
     for _ in range(suites):
-        logs = log_ratios(simulate(scene, 0.0, rng, SUITE_CASES, SCREEN_ROUNDS))
+        logs = log_ratios(simulate(scenario, 0.0, rng, SUITE_CASES, SCREEN_ROUNDS))
         mean, error, df = trimmed_moments(logs, 0.0)
         naive += bool(np.any(np.abs(mean) > t_quantile(0.975, df) * error))
         found = judge_suite({str(number): row for number, row in enumerate(logs.tolist())}, confirm)
@@ -138,21 +142,21 @@ def suite_alarms(suites: int, seed: int) -> dict[str, float]:
 
 
 def run_selfcheck(*, trials: int, suites: int, seed: int) -> Selfcheck:
-    """Every scene with no change and with +3 %, and the suites."""
-    results = tuple(run_scene(scene, effect, trials, seed) for scene in SCENES for effect in (0.0, 0.03))
+    """Every scenario with no change and with +3 %, and the suites."""
+    results = tuple(run_scenario(scenario, effect, trials, seed) for scenario in SCENARIOS for effect in (0.0, 0.03))
     return Selfcheck(seed, trials, suites, results, suite_alarms(suites, seed))
 
 
 def render(found: Selfcheck) -> str:
     """Three tables: gpubench's verdicts, other tools' rules on the same kind of data, suites."""
     head = (
-        f"{found.trials} comparisons per scene and effect, {found.suites} suites, seed {found.seed}. Shares in per "
+        f"{found.trials} comparisons per scenario and effect, {found.suites} suites, seed {found.seed}. Shares in per "
         "cent. gpubench's arms are interleaved; the other tools compare two sessions, as they are used."
     )
     words = ("slower", "faster", "same", "unclear")
     ours = [
         [
-            result.scene.name,
+            result.scenario.name,
             f"{result.effect:+.0%}" if result.effect else "none",
             *(_percent(result.shares[word]) for word in words),
             _percent(result.coverage),
@@ -160,19 +164,19 @@ def render(found: Selfcheck) -> str:
         ]
         for result in found.results
     ]
-    scenes: dict[str, list[Mapping[str, float]]] = {}  # the share of `slower` by tool, one after the other effect
+    scenarios: dict[str, list[Mapping[str, float]]] = {}  # the share of `slower` by tool, one after the other effect
     for result in found.results:
         slower = {"gpubench": result.shares["slower"], **result.others}
-        scenes.setdefault(result.scene.name, []).append(slower)
+        scenarios.setdefault(result.scenario.name, []).append(slower)
     tools = ("gpubench", *RULES)
     others = [
         [name, *(" / ".join(f"{shares[tool] * 100:.1f}" for shares in pair) for tool in tools)]
-        for name, pair in scenes.items()
+        for name, pair in scenarios.items()
     ]
     alarms = [[name, _percent(share)] for name, share in found.suite_alarms.items()]
     suites = _table(["50 unchanged cases, launches vary 1 %", "suites with any alarm"], alarms)
-    verdicts = _table(["scene", "effect", *words, "coverage", "rounds"], ours)
-    compared = "`slower` with no change / at +3 %:\n\n" + _table(["scene", *tools], others)
+    verdicts = _table(["scenario", "effect", *words, "coverage", "rounds"], ours)
+    compared = "`slower` with no change / at +3 %:\n\n" + _table(["scenario", *tools], others)
     return f"{head}\n\n{verdicts}\n\n{compared}\n\n{suites}"
 
 

@@ -14,7 +14,7 @@ STEPS = 60
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scenario:
     """How step times vary. All sizes are on log time, so 0.01 is 1 %.
 
     `between`: SD between launches. `within`: SD of a step in its launch, with autocorrelation `phi` from step to step
@@ -43,26 +43,26 @@ class Scene:
     judged: bool = True
 
 
-SCENES = (
-    Scene("quiet", between=0.002, within=0.01, phi=0.0),
-    Scene("launches vary 0.5 %"),
-    Scene("launches vary 1 %", between=0.01),
-    Scene("heavy tails, 1 %", between=0.01, tails="heavy"),
-    Scene("skewed launches, 1 %", between=0.01, tails="skewed"),
-    Scene("autocorrelated steps", within=0.01, phi=0.9),
-    Scene("slow steps", outliers=0.02),
-    Scene("drift", drift=0.04, warmup=0.3),
-    Scene("bimodal launches", bimodal=(0.3, 0.015)),
-    Scene("one bad launch in 20", bad=(0.05, 0.2)),
-    Scene("rounds vary 1 %", round_sd=0.01),
-    Scene("sessions differ 1 %", between=0.005, session=0.01),
-    Scene("launches vary 3 %", between=0.03, judged=False),
-    Scene("rounds depend on each other", between=0.01, round_phi=0.5, judged=False),
+SCENARIOS = (
+    Scenario("quiet", between=0.002, within=0.01, phi=0.0),
+    Scenario("launches vary 0.5 %"),
+    Scenario("launches vary 1 %", between=0.01),
+    Scenario("heavy tails, 1 %", between=0.01, tails="heavy"),
+    Scenario("skewed launches, 1 %", between=0.01, tails="skewed"),
+    Scenario("autocorrelated steps", within=0.01, phi=0.9),
+    Scenario("slow steps", outliers=0.02),
+    Scenario("drift", drift=0.04, warmup=0.3),
+    Scenario("bimodal launches", bimodal=(0.3, 0.015)),
+    Scenario("one bad launch in 20", bad=(0.05, 0.2)),
+    Scenario("rounds vary 1 %", round_sd=0.01),
+    Scenario("sessions differ 1 %", between=0.005, session=0.01),
+    Scenario("launches vary 3 %", between=0.03, judged=False),
+    Scenario("rounds depend on each other", between=0.01, round_phi=0.5, judged=False),
 )
 
 
 def simulate(
-    scene: Scene, effect: float, rng: "np.random.Generator", trials: int, rounds: int, *, interleaved: bool = True
+    scenario: Scenario, effect: float, rng: "np.random.Generator", trials: int, rounds: int, *, interleaved: bool = True
 ) -> "FloatArray":
     """Step times in seconds, shape (trials, rounds, 2 arms, steps); the second arm takes `effect` (0.03: 3 %) longer.
 
@@ -73,19 +73,19 @@ def simulate(
     shared = (trials, rounds, 1) if interleaved else (trials, rounds, 2)
     level = np.full((trials, rounds, 2), math.log(0.010))
     level[..., 1] += math.log1p(effect)
-    level += scene.round_sd * rng.standard_normal(shared) + scene.drift * np.linspace(0, 1, rounds)[:, None]
+    level += scenario.round_sd * rng.standard_normal(shared) + scenario.drift * np.linspace(0, 1, rounds)[:, None]
     if not interleaved:
-        level += scene.session * rng.standard_normal((trials, 1, 2))
-    launches = _launches(rng, level.shape, scene.tails)
-    if scene.round_phi:
-        launches = _ar1(rng, (trials, 2, rounds), scene.round_phi).swapaxes(1, 2)
-    level += scene.between * launches
-    for share, size in (scene.bimodal, scene.bad):
+        level += scenario.session * rng.standard_normal((trials, 1, 2))
+    launches = _launches(rng, level.shape, scenario.tails)
+    if scenario.round_phi:
+        launches = _ar1(rng, (trials, 2, rounds), scenario.round_phi).swapaxes(1, 2)
+    level += scenario.between * launches
+    for share, size in (scenario.bimodal, scenario.bad):
         level += size * (rng.random(level.shape) < share)
-    steps = level[..., None] + scene.within * _ar1(rng, (*level.shape, STEPS), scene.phi)
-    steps += np.log1p(scene.warmup * np.exp(-np.arange(STEPS) / 10))
-    if scene.outliers:
-        slow = rng.random(steps.shape) < scene.outliers
+    steps = level[..., None] + scenario.within * _ar1(rng, (*level.shape, STEPS), scenario.phi)
+    steps += np.log1p(scenario.warmup * np.exp(-np.arange(STEPS) / 10))
+    if scenario.outliers:
+        slow = rng.random(steps.shape) < scenario.outliers
         steps += slow * np.log(rng.uniform(1.5, 3.0, steps.shape))
     times: FloatArray = np.exp(steps)
     return times

@@ -33,7 +33,7 @@ Row = tuple[int, str, str, str]
 
 
 @dataclass(frozen=True)
-class StoredScene:
+class StoredScenario:
     """Draws what was measured: as a launch, one of the point's launches; in a process, the point's level plus how far
     it was from that level in one of its processes (one of any point's, if it was in fewer than two).
     """
@@ -57,13 +57,13 @@ class StoredGrid:
     """A measured grid. `grid.speeds` are the answers: from processes where there are any, else from launches."""
 
     grid: Grid
-    scene: StoredScene
+    scenario: StoredScenario
 
     def searches(self, number: int, seed: int) -> list[Searched]:
         """So many searches of the grid, each with its own draws."""
         import numpy as np
 
-        return [search_grid(self.grid, self.scene, np.random.default_rng([seed, at])) for at in range(number)]
+        return [search_grid(self.grid, self.scenario, np.random.default_rng([seed, at])) for at in range(number)]
 
 
 def grid_rows(suite: Path, runs: Sequence[Run]) -> Iterator[Row]:
@@ -105,7 +105,7 @@ def read_grid(suite: Path) -> StoredGrid:
     speeds = {point: median(each) for point, each in launches.items()}
     speeds |= _in_launches(levels, speeds, list(processes.values()))
     answers = tuple(speeds.get(point, -math.inf) for point in range(len(cases)))
-    return StoredGrid(Grid(suite.stem, space, answers, failed), StoredScene(launches, off))
+    return StoredGrid(Grid(suite.stem, space, answers, failed), StoredScenario(launches, off))
 
 
 def _levels(processes: Sequence[Levels]) -> tuple[Levels, dict[int, list[float]]]:

@@ -498,7 +498,7 @@ def test_machines_that_ran_different_suites_are_refused(store, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("old", "new", "--price", "2/h"), "--price is for --machines"),
+        (("old", "new", "--price", "2/h"), "--price needs --machines"),
         (("old", "--machines"), "--machines compares two runs"),
         (("old", "new", "--machines", "--price", "2/h"), "give --price once for each of the two machines"),
         (("old", "new", "--machines", "--price", "2"), "expected money per hour"),

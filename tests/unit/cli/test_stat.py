@@ -192,7 +192,7 @@ def test_every_run_reads_a_file_from_its_start_and_a_pipe_that_is_spent_is_told(
     assert (done.stdout, "standard input" in done.stderr) == ("read\n" * 3, False)
     piped = gpubench("-r", "2", "cat", input="read\n")
     assert piped.stdout == "read\n"
-    assert "note: standard input was a pipe, whose content only the first run that read it got" in piped.stderr
+    assert "note: standard input was a pipe, so only the first run that read it got its content" in piped.stderr
     assert "standard input" not in gpubench("-r", "2", "true", input="read\n").stderr
 
 

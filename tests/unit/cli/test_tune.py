@@ -135,7 +135,7 @@ def test_a_precision_that_loses_accuracy_is_ruled_out(workers, capsys):
 
 def test_an_accuracy_that_holds_is_printed(workers, capsys):
     tune("--quality")
-    assert "score     accuracy 95.0%, of the start 95.0%" in capsys.readouterr().out
+    assert "score     accuracy 95.0%, against 95.0% at the start" in capsys.readouterr().out
 
 
 def test_only_the_axes_that_are_named_are_tried(workers):

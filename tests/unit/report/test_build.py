@@ -91,7 +91,7 @@ def test_the_set_up_names_device_driver_and_software() -> None:
 def test_the_method_tells_the_settings_of_this_run() -> None:
     said = lines_of(build_report(View(summarise_run(invented_run()))).section("method"))
     assert "launched 3 times, each launch in a separate process, all launches in random order (seed 1234)" in said
-    assert "known to ±1.0% (autocorrelation counted in) and 2.0 s had passed, at the latest after 20.0 s" in said
+    assert "known to ±1.0% (allowing for autocorrelation) and 2.0 s had passed, at the latest after 20.0 s" in said
     assert "CUDA events" in said
 
 

@@ -207,7 +207,7 @@ def test_a_search_that_memory_did_not_end_says_what_did(summary: RunSummary) -> 
         return plain(said).replace("\u202f", " ")
 
     assert told(ended_by_memory=False) == (
-        "cpu fp32 b64: batch 9 000 is the largest that runs, and it is not memory that ends there. "
+        "cpu fp32 b64: batch 9 000 is the largest that runs, though memory is not the limit. "
         "Batch 9 001: RuntimeError: 32 bits"
     )
     fits = "batch 9 000 is the largest whose whole step fits into 1.0 GiB"

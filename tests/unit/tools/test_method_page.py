@@ -7,7 +7,7 @@ import pytest
 
 from gpubench.tools.selfcheck.other_tool_rules import RULES
 from gpubench.tools.selfcheck.simulate_verdicts import TARGET_NOTES
-from gpubench.tools.selfcheck.simulated_steps import SCENES
+from gpubench.tools.selfcheck.simulated_steps import SCENARIOS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "method.md").read_text(encoding="utf-8")
 COMMAND = re.search(r"selfcheck statistics --trials (\d+) --suites (\d+) --seed (\d+)", PAGE)
@@ -21,22 +21,24 @@ def rows(first_header: str) -> list[list[str]]:
 
 def test_seed_and_counts_are_those_of_the_command():
     trials, suites, seed = (int(number) for number in COMMAND.groups())
-    assert f"{trials} comparisons per scene and effect, {suites} suites, seed {seed}." in PAGE
-    assert f"{2 * len(SCENES) * trials:,}".replace(",", " ") + " comparisons under each rule" in PAGE
+    assert f"{trials} comparisons per scenario and effect, {suites} suites, seed {seed}." in PAGE
+    assert f"{2 * len(SCENARIOS) * trials:,}".replace(",", " ") + " comparisons under each rule" in PAGE
     assert f"{50 * suites:,}".replace(",", " ") + " cases in suites" in PAGE
 
 
-def test_every_scene_and_every_rule_is_there():
-    assert [row[:2] for row in rows("scene | effect")] == [
-        [scene.name, effect] for scene in SCENES for effect in ("none", "+3%")
+def test_every_scenario_and_every_rule_is_there():
+    assert [row[:2] for row in rows("scenario | effect")] == [
+        [scenario.name, effect] for scenario in SCENARIOS for effect in ("none", "+3%")
     ]
-    assert [row[0] for row in rows("scene | gpubench")] == [scene.name for scene in SCENES]
-    assert f"| scene | gpubench | {' | '.join(RULES)} |" in PAGE
+    assert [row[0] for row in rows("scenario | gpubench")] == [scenario.name for scenario in SCENARIOS]
+    assert f"| scenario | gpubench | {' | '.join(RULES)} |" in PAGE
 
 
-@pytest.mark.parametrize("scene", [scene for scene in SCENES if scene.judged], ids=lambda scene: scene.name)
-def test_the_targets_are_met(scene):
-    none, changed = ([float(cell) for cell in row[2:]] for row in rows("scene | effect") if row[0] == scene.name)
+@pytest.mark.parametrize(
+    "scenario", [scenario for scenario in SCENARIOS if scenario.judged], ids=lambda scenario: scenario.name
+)
+def test_the_targets_are_met(scenario):
+    none, changed = ([float(cell) for cell in row[2:]] for row in rows("scenario | effect") if row[0] == scenario.name)
     assert none[0] <= 1.0
     assert changed[0] >= 95.0
     assert changed[2] <= 5.0

@@ -13,48 +13,57 @@ from click.testing import CliRunner
 from gpubench.analysis.verdict.interleaved_rounds import compare_log_ratios, judge_many
 from gpubench.tools.selfcheck.__main__ import main
 from gpubench.tools.selfcheck.other_tool_rules import RULES
-from gpubench.tools.selfcheck.simulate_verdicts import SCREEN_AND_CONFIRM, _missed, log_ratios, run_scene, suite_alarms
-from gpubench.tools.selfcheck.simulated_steps import SCENES, Scene, simulate
+from gpubench.tools.selfcheck.simulate_verdicts import (
+    SCREEN_AND_CONFIRM,
+    _missed,
+    log_ratios,
+    run_scenario,
+    suite_alarms,
+)
+from gpubench.tools.selfcheck.simulated_steps import SCENARIOS, Scenario, simulate
 
 SEED = 7
 TRIALS = 1500
-JUDGED = [scene for scene in SCENES if scene.judged]
+JUDGED = [scenario for scenario in SCENARIOS if scenario.judged]
 # Three standard errors of a share of 5 % in this many trials.
 SLACK = 3 * math.sqrt(0.05 * 0.95 / TRIALS)
 
 
 @pytest.fixture(scope="module")
 def results():
-    def rules(scene):
-        return RULES if scene.name == "launches vary 1 %" else {}
+    def rules(scenario):
+        return RULES if scenario.name == "launches vary 1 %" else {}
 
-    cases = itertools.product(SCENES, (0.0, 0.03))
-    return {(scene.name, effect): run_scene(scene, effect, TRIALS, SEED, rules(scene)) for scene, effect in cases}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scene", JUDGED, ids=lambda scene: scene.name)
-def test_unchanged_cases_are_called_slower_at_most_once_in_a_hundred(results, scene):
-    assert results[scene.name, 0.0].shares["slower"] <= 0.01
+    cases = itertools.product(SCENARIOS, (0.0, 0.03))
+    return {
+        (scenario.name, effect): run_scenario(scenario, effect, TRIALS, SEED, rules(scenario))
+        for scenario, effect in cases
+    }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scene", JUDGED, ids=lambda scene: scene.name)
-def test_three_percent_is_found_in_at_least_95_of_100(results, scene):
-    assert results[scene.name, 0.03].shares["slower"] >= 0.95
+@pytest.mark.parametrize("scenario", JUDGED, ids=lambda scenario: scenario.name)
+def test_unchanged_cases_are_called_slower_at_most_once_in_a_hundred(results, scenario):
+    assert results[scenario.name, 0.0].shares["slower"] <= 0.01
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scene", JUDGED, ids=lambda scene: scene.name)
-def test_three_percent_is_called_same_in_at_most_5_of_100(results, scene):
-    assert results[scene.name, 0.03].shares["same"] <= 0.05
+@pytest.mark.parametrize("scenario", JUDGED, ids=lambda scenario: scenario.name)
+def test_three_percent_is_found_in_at_least_95_of_100(results, scenario):
+    assert results[scenario.name, 0.03].shares["slower"] >= 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", JUDGED, ids=lambda scenario: scenario.name)
+def test_three_percent_is_called_same_in_at_most_5_of_100(results, scenario):
+    assert results[scenario.name, 0.03].shares["same"] <= 0.05
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("effect", [0.0, 0.03])
-@pytest.mark.parametrize("scene", JUDGED, ids=lambda scene: scene.name)
-def test_the_interval_covers_the_truth_in_93_to_97_of_100(results, scene, effect):
-    assert 0.93 - SLACK <= results[scene.name, effect].coverage <= 0.97 + SLACK
+@pytest.mark.parametrize("scenario", JUDGED, ids=lambda scenario: scenario.name)
+def test_the_interval_covers_the_truth_in_93_to_97_of_100(results, scenario, effect):
+    assert 0.93 - SLACK <= results[scenario.name, effect].coverage <= 0.97 + SLACK
 
 
 @pytest.mark.slow
@@ -108,24 +117,24 @@ def test_the_vectorised_judge_is_the_public_one():
 
 def test_simulated_times_have_the_shape_and_the_effect_asked_for():
     rng = np.random.default_rng(SEED)
-    times = simulate(Scene("exact", between=0, within=1e-6, phi=0), 0.03, rng, 2, 5)
+    times = simulate(Scenario("exact", between=0, within=1e-6, phi=0), 0.03, rng, 2, 5)
     assert times.shape == (2, 5, 2, 60)
     assert log_ratios(times) == pytest.approx(np.full((2, 5), math.log(1.03)), abs=1e-5)
 
 
 def test_simulated_steps_are_autocorrelated_as_asked():
     rng = np.random.default_rng(SEED)
-    logs = np.log(simulate(Scene("ar", between=0, within=0.02, phi=0.8), 0.0, rng, 50, 20))
+    logs = np.log(simulate(Scenario("ar", between=0, within=0.02, phi=0.8), 0.0, rng, 50, 20))
     x = logs - logs.mean(axis=-1, keepdims=True)
     lag_one = float((x[..., 1:] * x[..., :-1]).mean() / (x**2).mean())
     assert lag_one == pytest.approx(0.78, abs=0.04)
 
 
 def test_interleaved_arms_share_the_session_and_stored_ones_do_not():
-    scene = Scene("session", between=0, within=1e-6, session=0.05)
+    scenario = Scenario("session", between=0, within=1e-6, session=0.05)
     rng = np.random.default_rng(SEED)
-    assert np.abs(log_ratios(simulate(scene, 0.0, rng, 50, 3))).max() < 1e-4
-    assert np.abs(log_ratios(simulate(scene, 0.0, rng, 50, 3, interleaved=False))).max() > 0.02
+    assert np.abs(log_ratios(simulate(scenario, 0.0, rng, 50, 3))).max() < 1e-4
+    assert np.abs(log_ratios(simulate(scenario, 0.0, rng, 50, 3, interleaved=False))).max() > 0.02
 
 
 def test_the_command_prints_its_tables_and_says_what_was_missed():
@@ -136,7 +145,7 @@ def test_the_command_prints_its_tables_and_says_what_was_missed():
 
 
 def test_a_target_is_missed_by_more_than_chance_or_not_at_all():
-    few = replace(run_scene(SCENES[0], 0.0, 20, seed=1), coverage=0.9, shares={"slower": 0.05, "same": 0.95})
+    few = replace(run_scenario(SCENARIOS[0], 0.0, 20, seed=1), coverage=0.9, shares={"slower": 0.05, "same": 0.95})
     assert _missed(few) == []
     assert len(_missed(replace(few, trials=10_000))) == 2
 

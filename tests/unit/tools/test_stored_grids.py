@@ -19,7 +19,7 @@ ROWS = {cells[0]: cells[1:] for row in TABLE if (cells := [cell.strip() for cell
 def test_no_search_of_a_measured_grid_takes_more_than_its_share(name):
     stored = read_grid(ROOT / "reports" / "grids" / f"{name}.yaml")
     assert len(stored.grid.speeds) >= 90
-    assert len([point for point, each in stored.scene.launches.items() if len(each) >= 2]) >= 45
+    assert len([point for point, each in stored.scenario.launches.items() if len(each) >= 2]) >= 45
     assert count_searches(name, stored.searches(2, seed=1)).most_cost <= 0.15
 
 
