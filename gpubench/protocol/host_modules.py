@@ -18,6 +18,7 @@ from gpubench.suite.read.find_workload import spec_of
 ALWAYS = (
     "torch",
     "numpy",
+    "numpy.ma",
     "nvtx",
     "gpubench.stats.stopping_rule",
     "gpubench.stats.step_series",
