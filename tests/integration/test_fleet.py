@@ -20,24 +20,18 @@ SUITE = """\
 schema: 1
 name: waits
 fleet: {retest_rounds: 3, slower_than: 50%}
-defaults: {workload: "probe.py:Waits", mode: infer, input: "8", cpu_threads: 1, batch_size: 4, device: cpu}
+defaults: {workload: "probe.py:Waits", cpu_threads: 1, batch_size: 4, device: cpu}
 measure: {min_time: 50ms, max_time: 100ms, min_steps: 5, target_rel_ci: 50%, repeats: 2, timeout: 60s, parity: false}
 contest: off
 """
 
 PROBE = """\
 import os, time
-import torch
 
-class Waits(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(8, 4)
-        self.wait_s = 0.3 if os.environ["GPUBENCH_NODE"] == "1" else 0.01
-
-    def forward(self, values):
-        time.sleep(self.wait_s)
-        return self.layer(values.flatten(1))
+class Waits:
+    def build(self, case, device):
+        wait_s = 0.3 if os.environ["GPUBENCH_NODE"] == "1" else 0.01
+        return lambda: time.sleep(wait_s)
 """
 
 

@@ -77,7 +77,7 @@ def finished(tmp_path_factory):
     names = ", ".join(f'"collectives:{name}"' for name in COLLECTIVES)
     (folder / "ranks.yaml").write_text(SUITE % (names, included))
     done = subprocess.run(
-        [sys.executable, "-m", "gpubench", "run", "ranks.yaml", "--store", "runs", "--json"],
+        [sys.executable, "-m", "gpubench", "run", "ranks.yaml", "--store", "runs", "--json", "--no-report"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

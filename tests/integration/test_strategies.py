@@ -96,7 +96,7 @@ def run(tmp_path_factory):
     (folder / "net.py").write_text(NET)
     (folder / "strategies.yaml").write_text(SUITE)
     done = subprocess.run(
-        [sys.executable, "-m", "gpubench", "run", "strategies.yaml", "--store", "runs", "--json"],
+        [sys.executable, "-m", "gpubench", "run", "strategies.yaml", "--store", "runs", "--json", "--no-report"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

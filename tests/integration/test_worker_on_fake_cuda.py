@@ -91,7 +91,8 @@ def test_a_run_follows_the_card_it_names_and_calls_no_figure_without_values_vali
         "measure: {min_time: 800ms, max_time: 1s, min_window: 800ms, repeats: 1, target_rel_ci: 0.5}\n"
     )
     (tmp_path / "second.yaml").write_text(text)
-    command = [sys.executable, "-m", "gpubench", "run", str(tmp_path / "second.yaml"), "--out", str(tmp_path / "run")]
+    suite, out = str(tmp_path / "second.yaml"), str(tmp_path / "run")
+    command = [sys.executable, "-m", "gpubench", "run", suite, "--out", out, "--no-report"]
     log = tmp_path / "log"
     environ = os.environ | fake_cuda(FAKE_GPUS=2, FAKE_CUDA_LOG=log)
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environ, check=False)
