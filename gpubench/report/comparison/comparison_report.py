@@ -266,7 +266,8 @@ def unclear_lines(unclear: Sequence[MetricChange], sesoi: float) -> tuple[Line, 
     return lines(
         *(f"{metric_title(metric)}: {count(number, 'case')}, {why}" for (metric, why), number in reasons.items()),
         f"It takes {rounds} rounds to tell a change of {format_percent(sesoi)} from none." if rounds else "",
-        "`unclear` means that the data neither show a change nor rule one out; it never fails a gate.",
+        "`unclear` means that the data neither show a change nor rule one out; it fails a gate only with "
+        "`--on-unclear fail`.",
     )
 
 

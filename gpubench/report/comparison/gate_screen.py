@@ -67,12 +67,13 @@ def build_check(checked: Checked, *, run: str, extra: Sequence[Section] = ()) ->
         title=f"Check of {compared.candidate.name} against {compared.reference.name}",
         subtitle=line(f"{count(compared.num_in_common, 'case')} in common{level}"),
         run=run,
-        headline=(_headline(checked),),
+        headline=(headline(checked),),
         sections=tuple(section for section in sections if not section.empty),
     )
 
 
-def _headline(checked: Checked) -> Line:
+def headline(checked: Checked) -> Line:
+    """The outcome in a sentence."""
     outcomes = Counter(result.outcome for result in checked.results)
     failed = [result for result in checked.results if result.outcome == "fail"]
     unclear = count(outcomes["unclear"], "gate")
@@ -254,8 +255,8 @@ def _missing(checked: Checked) -> tuple[Line, ...]:
         if change.candidate is None and change.reference is not None and change.reference.status is Status.OK
     ]
     return lines(
-        _not_measured(checked.unmeasured, "to be judged"),
-        _not_measured(gone, f"of {checked.compared.reference.name}"),
+        _not_measured(checked.unmeasured, ""),
+        _not_measured(gone, f" of {checked.compared.reference.name}"),
     )
 
 
@@ -263,7 +264,9 @@ def _not_measured(changes: Sequence[CaseChange], which: str) -> str:
     if not changes:
         return ""
     more = f" and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
-    return f"{count(len(changes), 'case')} {which} not measured: {', '.join(e.label for e in changes[:_NAMED])}{more}"
+    were = "was" if len(changes) == 1 else "were"
+    named = ", ".join(change.label for change in changes[:_NAMED])
+    return f"{count(len(changes), 'case')}{which} {were} not measured: {named}{more}"
 
 
 def _unclear(checked: Checked) -> tuple[Line, ...]:

@@ -6,9 +6,17 @@ from gpubench.analysis.compare.case_changes import CaseChange
 from gpubench.analysis.gate.gate_outcome import Checked
 from gpubench.core.errors import ExitStatus
 from gpubench.report.comparison.change_cells import end_text
-from gpubench.report.comparison.gate_screen import ended, failures, gate_title, limit_text, moved_by, why_real
+from gpubench.report.comparison.gate_screen import (
+    ended,
+    failures,
+    gate_title,
+    headline,
+    limit_text,
+    moved_by,
+    why_real,
+)
 from gpubench.report.model.inert_text import inert
-from gpubench.report.model.report_model import ReportModel
+from gpubench.report.model.report_model import ReportModel, plain
 from gpubench.report.render.markdown import render_markdown
 
 MAX_SUMMARY_BYTES = 1_000_000
@@ -33,14 +41,15 @@ def step_summary(model: ReportModel) -> str:
 
 
 def annotations(checked: Checked) -> list[str]:
-    """Workflow commands, at most as many as GitHub shows: errors for what decides the exit status (failures, or else
-    crashes); warnings for accepted failures and other cases that did not end well.
+    """Workflow commands, at most as many as GitHub shows of a kind: errors for what decides the exit status (failures,
+    or else crashes, or else the outcome); warnings for accepted failures and other cases that did not end well.
     """
     failed, ends = _failures(checked), ended(checked)
-    if checked.status is ExitStatus.GATE_FAILED:
+    if checked.status is ExitStatus.GATE_FAILED and failed:
         return [*_shown("error", failed, "failures"), *_shown("warning", _ends(ends), "cases")]
     if checked.status is not ExitStatus.CASE_FAILED:
-        return _shown("warning", [*failed, *_ends(ends)], "warnings")
+        undecided = [] if checked.status is ExitStatus.OK else [("gpubench: check", plain(headline(checked)))]
+        return [*_shown("error", undecided, "errors"), *_shown("warning", [*failed, *_ends(ends)], "warnings")]
     crashed = [change for change in checked.compared.changes if change.candidate and change.candidate.num_crashed]
     others = [change for change in ends if not change.measured.num_crashed]
     return [*_shown("error", _ends(crashed), "crashes"), *_shown("warning", [*failed, *_ends(others)], "warnings")]

@@ -10,13 +10,18 @@ import xml.etree.ElementTree as ET
 from gpubench.analysis.compare.case_changes import CaseChange
 from gpubench.analysis.gate.gate_outcome import Checked
 from gpubench.analysis.gate.gate_rules import GateResult
+from gpubench.core.errors import ExitStatus
 from gpubench.report.comparison.change_cells import crash_text, crashed_launches, end_text, kind_word
-from gpubench.report.comparison.gate_screen import ended, gate_title, limit_text, moved_by, why_real
+from gpubench.report.comparison.gate_screen import ended, gate_title, headline, limit_text, moved_by, why_real
 from gpubench.report.model.inert_text import inert
+from gpubench.report.model.report_model import plain
 
 
 def junit_xml(checked: Checked) -> str:
-    """The document, with its XML declaration. A failed test broke the limit; an unclear one passes with a note."""
+    """The document, with its XML declaration. A failed test broke the limit; an unclear one passes with a note. A check
+    that is not passed although no test failed is an error of a test for the whole, so that no reader of the file alone
+    takes it for passed.
+    """
     root = ET.Element("testsuites", name="gpubench check")
     totals = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
     for result in checked.results:
@@ -26,6 +31,9 @@ def junit_xml(checked: Checked) -> str:
     others = [change for change in ended(checked) if not _crashed(change)]
     if crashed or others:
         counts = _ends(root, crashed, others)
+        totals = {name: totals[name] + counts[name] for name in totals}
+    if checked.status is not ExitStatus.OK and not totals["failures"] + totals["errors"]:
+        counts = _whole(root, checked)
         totals = {name: totals[name] + counts[name] for name in totals}
     root.attrib.update({name: str(number) for name, number in totals.items()})
     root.set("time", "0")
@@ -71,6 +79,15 @@ def _ends(root: ET.Element, crashed: list[CaseChange], others: list[CaseChange])
     for change in others:
         ET.SubElement(_test(suite, "gpubench.run", change), "skipped", message=inert(end_text(change)))
     counts = {"tests": len(crashed) + len(others), "failures": 0, "errors": len(crashed), "skipped": len(others)}
+    _count(suite, counts)
+    return counts
+
+
+def _whole(root: ET.Element, checked: Checked) -> dict[str, int]:
+    suite = ET.SubElement(root, "testsuite", name="the check as a whole")
+    test = ET.SubElement(suite, "testcase", classname="gpubench.check", name="passed", time="0")
+    ET.SubElement(test, "error", message=inert(plain(headline(checked))), type=f"exit status {int(checked.status)}")
+    counts = {"tests": 1, "failures": 0, "errors": 1, "skipped": 0}
     _count(suite, counts)
     return counts
 

@@ -387,9 +387,9 @@ class TestRules:
         made.write(Path("reports"), "more", created="2026-11-22T10:00:00Z")
         status, out, _ = check(capsys, "a", "--against", "more", "--gate", "throughput=3%")
         assert status == 0
-        assert "1 case of more not measured: cuda 256" in out
+        assert "1 case of more was not measured: cuda 256" in out
 
-    def test_a_run_that_lost_all_launches_of_a_case_does_not_pass_unless_asked(self, capsys):
+    def test_a_run_that_lost_all_launches_of_a_case_does_not_pass_unless_asked(self, capsys, monkeypatch):
         made = two_arms()
         made.measured(1000.0, head=1000.0, batch_size=64)
         made.plan(batch_size=128)
@@ -398,8 +398,15 @@ class TestRules:
         assert status == 2
         assert "NOT JUDGED: 1 case not measured. No gate failed in the others." in out
         assert "gpubench run --resume cut" in out
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        _, _, err = check(capsys, "cut", "--junit", "junit.xml")
+        assert "::error title=gpubench%3A check::NOT JUDGED: 1 case not measured." in err
+        assert validate_junit(Path("junit.xml").read_text()).get("errors") == "1"
         assert not json.loads(Path("reports/cut/gate.json").read_text())["passed"]
-        assert [check(capsys, "cut", "--on-unclear", how)[0] for how in ("pass", "warn", "fail")] == [0, 0, 1]
+        for how, passes in (("pass", True), ("warn", True), ("fail", False)):
+            status, _, err = check(capsys, "cut", "--on-unclear", how, "--junit", "junit.xml")
+            errors = validate_junit(Path("junit.xml").read_text()).get("errors")
+            assert (status == 0, "::error" not in err, errors == "0") == (passes, passes, passes)
 
     @pytest.mark.parametrize("arm", ["base", "head"])
     def test_a_case_that_only_one_arm_measured_does_not_pass(self, capsys, arm):
