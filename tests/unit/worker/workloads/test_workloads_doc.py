@@ -14,7 +14,7 @@ from gpubench.worker.checks.work_counts import count_flops
 from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.registry import resolve
 
-DOC = Path(__file__).parents[3] / "docs" / "workloads.md"
+DOC = Path(__file__).parents[4] / "docs" / "workloads.md"
 
 
 @pytest.fixture
