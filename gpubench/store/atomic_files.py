@@ -79,13 +79,25 @@ def prepare_output(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _not_written(path.parent, error, "make") from error
-    problem = errno.EISDIR if path.is_dir() else errno.EACCES
-    if path.is_dir() or not os.access(path if _is_device(path) else path.parent, os.W_OK):
+    try:
+        is_folder = path.is_dir()
+        place = path if _is_device(path) else path.parent
+        if not is_folder:
+            _beside(path).exists()  # its name is longer, and may be too long
+    except OSError as error:
+        raise _not_written(path, error) from error
+    problem = errno.EISDIR if is_folder else errno.EACCES
+    if is_folder or not os.access(place, os.W_OK):
         raise _not_written(path, OSError(problem, os.strerror(problem)))
 
 
 def _is_device(path: Path) -> bool:
     return path.exists() and not path.is_file()
+
+
+def _beside(path: Path) -> Path:
+    """Where the content of `path` is until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}")
 
 
 def _not_written(path: Path, error: OSError, action: str = "write") -> StoreError:
@@ -99,7 +111,7 @@ def replace_file(
     """Like `write_atomically`, but raises OSError; only `durable` survives a power cut. A link at `path` is
     replaced.
     """
-    beside = partial or path.with_name(f".{path.name}.{os.getpid()}")
+    beside = partial or _beside(path)
     try:
         remove_if_there(beside)
         with os.fdopen(open_own(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:

@@ -132,6 +132,7 @@ def command(
     from gpubench.cli.gate.check_run import CheckEnd, check_stored
     from gpubench.cli.gate.choose_sides import CheckRequest
     from gpubench.cli.gate.pytest_gate import check_files
+    from gpubench.store.atomic_files import prepare_output
 
     asked = CheckRequest(
         against,
@@ -149,6 +150,8 @@ def command(
         why,
     )
     end = CheckEnd(junit, output, as_json, wide)
+    for path in filter(None, (junit, output)):  # before rounds are measured again
+        prepare_output(path)
     if form == "pytest-benchmark":
         return end.report(check_files(runs, asked), runs[0] if runs else "", gate=output)
     with no_collection():  # loading makes thousands of records that all stay alive

@@ -71,6 +71,7 @@ def command(
     from gpubench.report.comparison.versus import runs_report
     from gpubench.report.render.markdown import render_markdown
     from gpubench.report.write import report_of, write_both, write_html, write_markdown
+    from gpubench.store.atomic_files import prepare_output
 
     if output is not None and str(output) != "-":  # refused before anything is computed
         if output.suffix.lower() not in (*_HTML, *_MARKDOWN):
@@ -81,6 +82,7 @@ def command(
         with suppress(OSError):  # not a path at all, which writing reports better
             if output.exists() and not force:
                 raise UsageError(f"{output} exists", hint="Add --force to overwrite it.")
+        prepare_output(output)
     stored = open_run(run, store)
     if price is not None and (references or stored.info.arms):
         raise click.UsageError("--price is for one run; for two machines: `gpubench compare --machines --price`.")

@@ -52,6 +52,15 @@ def test_a_file_is_written_where_it_is_asked_for(store: Path, tmp_path: Path) ->
     assert sorted(path.name for path in tmp_path.iterdir()) == ["h100-charts", "h100.html", "h100.md"]
 
 
+def test_a_folder_that_is_not_there_is_made_and_one_that_cannot_be_is_told_before_anything_is_read(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(store, "before", "-o", str(tmp_path / "new" / "h100.html")) == ExitStatus.OK
+    assert (tmp_path / "new" / "h100.html").is_file()
+    assert report(store, "no-such-run", "-o", str(tmp_path / "new" / "h100.html" / "again.md")) == ExitStatus.USAGE
+    assert "cannot make" in capsys.readouterr().err
+
+
 def test_a_file_that_exists_is_overwritten_only_when_asked(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,10 +76,11 @@ def test_a_file_that_exists_is_overwritten_only_when_asked(
 def test_a_name_that_no_file_can_have_is_an_error_and_no_bug(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert report(store, "-o", str(tmp_path / f"{'x' * 300}.html")) == ExitStatus.USAGE
-    said = capsys.readouterr().err
-    assert "File name too long" in said
-    assert "a bug" not in said
+    for length in (245, 300):  # a file that is not whole yet has a longer name
+        assert report(store, "no-such-run", "-o", str(tmp_path / f"{'x' * length}.html")) == ExitStatus.USAGE
+        said = capsys.readouterr().err
+        assert "file name too long" in said
+        assert "a bug" not in said
 
 
 def test_another_kind_of_file_is_refused_before_anything_is_read(capsys: pytest.CaptureFixture[str]) -> None:
