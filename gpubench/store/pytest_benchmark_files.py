@@ -1,6 +1,7 @@
 """JSON files that pytest-benchmark writes (`--benchmark-json`, `--benchmark-save`)."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def read_pytest_file(path: Path) -> PytestFile:
             str(document.get("datetime") or ""),
             _object(document, "machine_info"),
             _object(document, "commit_info"),
-            tuple(_test(entry) for entry in document["benchmarks"]),
+            _tests(document["benchmarks"]),
         )
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}", hint=_HOW) from None
@@ -57,6 +58,14 @@ def read_pytest_file(path: Path) -> PytestFile:
         raise StoreError(f"{path} is not a JSON file of pytest-benchmark: {error}", hint=_HOW) from error
 
 
+def _tests(entries: Sequence[Mapping[str, Any]]) -> tuple[PytestTest, ...]:
+    tests = tuple(_test(entry) for entry in entries)
+    twice = [name for name, times in Counter(test.fullname for test in tests).items() if times > 1]
+    if twice:
+        raise ValueError(f"it has {twice[0]} twice")
+    return tests
+
+
 def _test(entry: Mapping[str, Any]) -> PytestTest:
     stats = dict(entry["stats"] or {})  # a failed test has none
     return PytestTest(
@@ -64,10 +73,16 @@ def _test(entry: Mapping[str, Any]) -> PytestTest:
         fullname=str(entry.get("fullname") or entry["name"]),
         group=entry.get("group"),
         params=_object(entry, "params"),
-        data=tuple(float(value) for value in stats.pop("data", None) or ()),
+        data=tuple(_number(value) for value in stats.pop("data", None) or ()),
         stats=stats,
         extra=_object(entry, "extra_info"),
     )
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is no time")
+    return float(value)
 
 
 def _object(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:

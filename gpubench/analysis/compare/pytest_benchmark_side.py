@@ -39,14 +39,13 @@ def side_of_files(files: Sequence[PytestFile], name: str) -> Side:
             for metric, value in _metrics(test).items():
                 values.setdefault(metric, {})[number] = value
         interval = _interval(last) if len(launches) == 1 and "step_time_s" in values else None
-        limits = _object(_own(last.extra).get("limits")).items()
         entry = CaseEntry(
             case_id=last.fullname,
             label=last.name,
             settings={"test": last.fullname, "group": last.group, **last.params},
             values=values,
             intervals={} if interval is None else {"step_time_s": interval},
-            limits={name: float(most) for name, most in limits if name in METRICS and isinstance(most, int | float)},
+            limits=_limits(last, name),
         )
         entries.append(entry)
     newest = ordered[-1]
@@ -55,18 +54,39 @@ def side_of_files(files: Sequence[PytestFile], name: str) -> Side:
     return Side(name, "pytest-benchmark", "", tuple(entries), _environment(newest), facts)
 
 
+def _limits(test: PytestTest, side: str) -> dict[str, float]:
+    """What gpubench's fixture declares. UsageError for a limit that is none."""
+    given = {name: most for name, most in _object(_own(test.extra).get("limits")).items() if name in METRICS}
+    for name, most in given.items():
+        if not _is_number(most) or not 0 <= most < math.inf:
+            raise UsageError(
+                f"{side}: {test.fullname} has a limit of {most!r} on {name}",
+                hint="A limit is the largest allowed regression as a share, such as 0.03.",
+            )
+    return {name: float(most) for name, most in given.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _metrics(test: PytestTest) -> dict[str, float]:
-    """The median round as the step time, and what gpubench's fixture measured."""
+    """The median round as the step time, and what gpubench's fixture measured.
+
+    UsageError for a negative figure.
+    """
     own = _object(_own(test.extra).get("metrics"))
     found = {"step_time_s": _median(test), **{name: own[name] for name in own if name in METRICS}}
-    return {
-        name: float(value) for name, value in found.items() if isinstance(value, int | float) and math.isfinite(value)
-    }
+    known = {name: float(value) for name, value in found.items() if value is not None and _is_number(value)}
+    for name, value in known.items():
+        if value < 0 and name != "step_time_s":  # a time is refused where it is judged
+            raise UsageError(f"{test.fullname} has {value:g} as {name}", hint="Measure it again.")
+    return {name: value for name, value in known.items() if math.isfinite(value)}
 
 
 def _median(test: PytestTest) -> float | None:
     value = median(test.data) if test.data else test.stats.get("median")
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if value is not None and _is_number(value) else None
 
 
 def _interval(test: PytestTest) -> tuple[float, float] | None:

@@ -15,7 +15,7 @@ from gpubench.analysis.gate.gate_rules import (
     confirm,
     exit_status,
 )
-from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.case_summary import CaseSummary, ComparableCase
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.analysis.verdict.not_interleaved import MIN_LAUNCHES
 from gpubench.core.did_you_mean import near
@@ -101,7 +101,13 @@ def _unmeasured(change: CaseChange, *, arms: bool) -> bool:
         return False
     one_side = before.status is Status.OK and after.status is Status.SKIPPED
     other_side = arms and before.status is Status.SKIPPED and after.status is Status.OK
-    return one_side or other_side or (isinstance(after, CaseSummary) and after.has_no_launch)
+    if isinstance(after, CaseSummary):
+        return one_side or other_side or after.has_no_launch
+    return one_side or other_side or (_was_timed(before) and not _was_timed(after))
+
+
+def _was_timed(case: ComparableCase) -> bool:
+    return any(value > 0 for value in case.launch_values("step_time_s").values())
 
 
 def crashed_side(compared: Compared) -> str:

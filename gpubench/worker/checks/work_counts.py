@@ -23,6 +23,7 @@ from gpubench.worker.workloads.supervised.supervised import Supervised
 from gpubench.worker.workloads.watched_steps import AllThreads
 
 LEAST_BATCH = 2
+_MOST_SAID = 200
 """Batch normalisation in training mode needs more than one value per channel."""
 
 
@@ -96,7 +97,7 @@ def work_of_model(workload: Any, case: Case) -> int | None:
     threads = AllThreads()
     try:
         _step_on(torch.device("meta"), workload, case, case.batch, torch.float32, threads)
-    except (NotImplementedError, RuntimeError):
+    except Exception:  # noqa: BLE001 - the user's code need not run on tensors without values
         return None
     return threads.work() * (case.accumulate if case.mode == "train" else 1)
 
@@ -117,9 +118,10 @@ def _counted_on_meta(workload: Supervised, case: Case, count: Callable[[Supervis
     """Counts on the case's device, with a real batch, if the model's work depends on values that it reads."""
     try:
         return count(workload, torch.device("meta"))
-    except (NotImplementedError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - the user's code need not run on tensors without values
         if not workload.reads_values:
-            return Count(None, f"torch could not count this model without running it: {error}")
+            said = str(error).partition("\n")[0][:_MOST_SAID]
+            return Count(None, f"torch could not count this model without running it: {type(error).__name__}: {said}")
     return count(workload, torch.device(case.device))._replace(depends_on_data=True)
 
 

@@ -2,10 +2,11 @@
 
 import os
 import sys
+from pathlib import Path
 
 from gpubench.protocol.loaded_files import OpenedFiles, imported_names, loaded_files
 from gpubench.protocol.messages import Failed, Hello, Job, Result
-from gpubench.suite.model.workload_names import first_on_the_path, modules_beside
+from gpubench.suite.model.workload_names import find_file, first_on_the_path, is_users, modules_beside
 from gpubench.worker.checks.originals import not_of_the_revision
 from gpubench.worker.failures import SettingsMismatch, as_failed, write_traceback
 from gpubench.worker.freed_memory import keep_freed_memory
@@ -37,7 +38,7 @@ def run_job(
     ranks.
     """
     launch = RunningJob(job, sender, stop or Stop(), no_fork=no_fork, together=together)
-    opened = OpenedFiles(job.search_path, lambda: launch.phase not in TIMED_PHASES)
+    opened = OpenedFiles(folders_of_data(job), lambda: launch.phase not in TIMED_PHASES)
     outcome = _outcome(launch)
     if isinstance(outcome, Result):
         files, data = loaded_files(job.scratch) | outcome.files, opened.digests(job.scratch) | outcome.data_files
@@ -49,6 +50,15 @@ def run_job(
         if wrong is not None:
             outcome = Failed(status="failed", reason=wrong, effective=launch.effective, findings=outcome.findings)
     sender.send(outcome)
+
+
+def folders_of_data(job: Job) -> tuple[str, ...]:
+    """Where what the workload reads is part of it: beside the suite, or for a target beside its file."""
+    name = job.case.workload.rpartition(":")[0]
+    if job.search_path or not is_users(job.case.workload):
+        return job.search_path
+    file = find_file(name, ()) if name.endswith(".py") else None
+    return (str(Path.cwd() if file is None else file.parent),)
 
 
 def _outcome(launch: RunningJob) -> Result | Failed:

@@ -1,4 +1,5 @@
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -876,6 +877,11 @@ class TestOutputs:
         assert "<script>" not in Path("summary.md").read_text().replace("\\<script>", "")
 
 
+def of_fixture(**fields):
+    """What gpubench's fixture leaves in `extra_info`."""
+    return {"gpubench": fields}
+
+
 class TestPytestBenchmark:
     FORM = ("--format", "pytest-benchmark")
     SORT, PLUS = "tests/test_a.py::test_sort", "tests/test_a.py::test_plus"
@@ -973,6 +979,49 @@ class TestPytestBenchmark:
         status, _, err = check(capsys, *arguments, *self.FORM)
         assert status == 2
         assert said in err
+
+    @pytest.mark.parametrize("stats", [None, {"median": math.nan}, {"median": 0.0}], ids=["none", "nan", "zero"])
+    def test_a_test_whose_times_are_gone_is_not_passed(self, capsys, stats):
+        for r in range(6):
+            for minute, side in enumerate(("base", "head")):
+                path = Path(side) / f"{r}.json"
+                created = f"2026-11-24T10:{2 * r + minute:02d}:00+00:00"
+                write_pytest_json(path, {"t.py::test_a": steady(0.01), "t.py::test_b": steady(0.01)}, created=created)
+                if side == "head":
+                    document = json.loads(path.read_text())
+                    document["benchmarks"][1]["stats"] = stats
+                    path.write_text(json.dumps(document))
+        status, out, _ = check(capsys, "head", "--against", "base", *self.FORM)
+        assert (status, "1 case was not measured: " in out) == (2, True)
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda test: test["stats"].update(data=[True, True]), "true is no time"),
+            (lambda test: test.update(extra_info=of_fixture(limits={"step_time_s": math.nan})), "a limit of nan"),
+            (lambda test: test.update(extra_info=of_fixture(limits={"step_time_s": True})), "a limit of True"),
+            (lambda test: test.update(extra_info=of_fixture(limits={"step_time_s": -0.1})), "a limit of -0.1"),
+            (lambda test: test.update(extra_info=of_fixture(metrics={"peak_memory_allocated_bytes": -1})), "has -1 as"),
+        ],
+        ids=["a time that is true", "no limit", "a true limit", "a negative limit", "negative memory"],
+    )
+    def test_figures_that_are_none_are_refused_by_name(self, capsys, change, said):
+        self.write("base.json", 0.01)
+        self.write("head.json", 0.01)
+        document = json.loads(Path("head.json").read_text())
+        change(document["benchmarks"][0])
+        Path("head.json").write_text(json.dumps(document))
+        status, _, err = check(capsys, "head.json", "--against", "base.json", *self.FORM)
+        assert (status, said in err) == (2, True), err
+
+    def test_a_test_that_a_file_has_twice_is_refused(self, capsys):
+        self.write("base.json", 0.01)
+        self.write("head.json", 0.01)
+        document = json.loads(Path("head.json").read_text())
+        document["benchmarks"] *= 2
+        Path("head.json").write_text(json.dumps(document))
+        status, _, err = check(capsys, "head.json", "--against", "base.json", *self.FORM)
+        assert (status, "test_sort twice" in err) == (2, True)
 
     def test_what_is_refused_speaks_of_tests_and_files(self, capsys):
         self.write("base.json", 0.01)

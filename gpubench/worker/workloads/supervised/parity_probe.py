@@ -1,5 +1,6 @@
 """Runs a fixed batch as the timed step computes it, and in fp64 on the CPU."""
 
+import re
 from functools import partial
 from typing import Any, Protocol
 
@@ -87,15 +88,18 @@ def fixed_batch(workload: ProbedWorkload, case: Case) -> Batch:
     return next(make_batches(few, partial(workload.make_batch, case), examples, torch.device("cpu")))
 
 
+_DROPOUT = re.compile(r"dropout|(^|_)(layer_?)?drop(_?(p|prob|probability|rate|path\w*|connect\w*))?$")
+
+
 def switch_off_randomness(model: torch.nn.Module) -> None:
     """Sets the probability of dropout and stochastic depth to 0, in every module that stores one: attention layers of
-    several libraries have an attribute for it.
+    several libraries have an attribute for it. Only usual names count: a `drop_ratio` may be divided by.
     """
     for module in model.modules():
         if isinstance(module, torch.nn.modules.dropout._DropoutNd) or type(module).__name__ == "StochasticDepth":  # noqa: SLF001
             module.p = 0.0  # type: ignore[assignment]
         for name, value in list(vars(module).items()):
-            if "drop" in name and isinstance(value, float):
+            if _DROPOUT.search(name) and isinstance(value, float) and 0 <= value <= 1:
                 setattr(module, name, 0.0)
 
 
