@@ -16,7 +16,7 @@ from gpubench.suite.model.input_shape import Inputs, InputShape, parse_inputs
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.classifier.classifier import Classifier
 from gpubench.worker.workloads.classifier.formats import Format, Samples, parts_of
-from gpubench.worker.workloads.numerics import own_dtype
+from gpubench.worker.workloads.numerics import NUMERICS, own_dtype
 from gpubench.worker.workloads.supervised.batches import Cast, seeded
 from gpubench.worker.workloads.supervised.steps import tensors_in
 from gpubench.worker.workloads.users_errors import raised, remedy
@@ -69,7 +69,10 @@ class UsersModule(Classifier):
         does not take the case's inputs.
         """
         spare, self._spare = self._spare, None
-        return self._taking(self._made(case), self._inputs_of(case)) if spare is None else spare
+        # One that was called in its own dtype may keep tables of it, which a cast does not reach.
+        if spare is None or own_dtype(spare) != NUMERICS[case.precision].weights:
+            return self._taking(self._made(case), self._inputs_of(case))
+        return spare
 
     def _taking(self, module: nn.Module, inputs: Inputs) -> nn.Module:
         """Leaves a module alone whose `forward` takes all inputs as one argument (a dict for named ones)."""

@@ -80,11 +80,11 @@ class Resident:
         batch, between batches.
         """
         for batch in batches:
-            for part in tree_leaves(batch):
+            for part in map(torch.Tensor.detach, tree_leaves(batch)):  # a model may ask for the gradient of its input
                 if 0 not in part.stride():  # an expanded tensor stores one value for many elements
                     part.copy_(part.roll(1, 0))
         if len(batches) > 1 and len(first_tensor(batches[0])) == 1:
-            leaves = [tree_leaves(batch) for batch in batches]
+            leaves = [[part.detach() for part in tree_leaves(batch)] for batch in batches]
             first = [part.clone() for part in leaves[0]]
             for parts, others in zip(leaves, (*leaves[1:], first), strict=True):
                 for part, other in zip(parts, others, strict=True):

@@ -42,8 +42,8 @@ def run(tmp_path, monkeypatch):
     def run(workload="workloads:Sleeper", stop=None, **asked):
         fields = {name: asked.pop(name) for name in list(asked) if name in Case.model_fields}
         case = Case(workload=workload, **fields)
-        asked = {"measure": QUICK, **asked}
-        job = Job(job=1, case=case, log=str(tmp_path / "log"), search_path=(FAKES,), **asked)
+        asked = {"measure": QUICK, "search_path": (FAKES,), **asked}
+        job = Job(job=1, case=case, log=str(tmp_path / "log"), **asked)
         messages = Messages()
         run_job(job, messages, stop=stop)
         return messages
@@ -53,6 +53,25 @@ def run(tmp_path, monkeypatch):
 
 def _codes(message):
     return {finding.code for finding in message.findings}
+
+
+READS = """\
+from pathlib import Path
+
+class Reads:
+    def build(self, case, device):
+        width = int(Path(__file__).with_name("width.txt").read_text())
+        return lambda: sum(range(width * 1000))
+"""
+
+
+def test_what_a_target_reads_beside_its_file_is_part_of_it(run, tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "reads.py").write_text(READS)
+    (tmp_path / "sub" / "width.txt").write_text("4")
+    monkeypatch.chdir(tmp_path)
+    result = run("sub/reads.py:Reads", search_path=())[-1]
+    assert {*result.data_files} == {str(tmp_path / "sub" / "width.txt")}
 
 
 def test_a_workload_says_what_a_step_is(run):

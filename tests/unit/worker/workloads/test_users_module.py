@@ -64,6 +64,51 @@ class OwnLoss(Net):
         logits = super().forward(images)
         return {"loss": logits.square().mean(), "logits": logits}
 
+class Tables(nn.Module):
+    # Cached in the dtype of the first input, in plain attributes that no cast reaches, as rotary positions are.
+    def __init__(self):
+        super().__init__()
+        self.out, self.table = nn.Linear(6, 4), None
+    def forward(self, x):
+        if self.table is None:
+            self.table = torch.arange(6).to(x.dtype)
+        return self.out(x * self.table)
+
+class Droplets(nn.Module):
+    # No probabilities of dropout, whatever is in their names.
+    def __init__(self):
+        super().__init__()
+        self.out, self.droplet_radius, self.drop_ratio, self.attention_dropout = nn.Linear(6, 4), 0.5, 0.25, 0.5
+    def forward(self, x):
+        x = nn.functional.dropout(x, self.attention_dropout, self.training)
+        return self.out(x / self.droplet_radius) * int(1 / self.drop_ratio)
+
+class OfItsInput(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(6, 4)
+    def forward(self, x):
+        if not self.training:
+            return {"loss": self.out(x).square().mean()}
+        energy = self.out(x.requires_grad_(True)).square().sum()
+        (force,) = torch.autograd.grad(energy, x, create_graph=True)
+        return {"loss": force.square().mean() + energy}
+
+class ByNumpy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return torch.from_numpy(x.detach().float().numpy() * 2).to(x.dtype)
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 2
+
+class Numpy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(6, 4)
+    def forward(self, x):
+        return ByNumpy.apply(self.out(x))
+
 class Language(nn.Module):
     def __init__(self, width=8):
         super().__init__()
@@ -235,6 +280,32 @@ def test_a_module_infers(built, name):
     step()
     assert workload.health().finite
     assert parity.check(workload, case, "cpu").passed
+
+
+@pytest.mark.parametrize("precision", ["fp32", "amp-bf16", "bf16"])
+@pytest.mark.parametrize("mode", ["train", "infer"])
+@pytest.mark.parametrize("name", ["Tables", "Droplets"])
+def test_a_module_is_taken_as_it_is(built, name, mode, precision):
+    workload, step, case = built(name, mode=mode, precision=precision, input="6")
+    step()
+    assert parity.check(workload, case, "cpu").passed
+
+
+def test_a_module_may_ask_for_the_gradient_of_its_input(built):
+    workload, step, _ = built("OfItsInput", input="6")
+    step()
+    workload.renew_inputs()
+    step()
+    assert workload.health().finite
+
+
+def test_what_cannot_be_counted_without_values_is_no_failure(built):
+    workload, step, case = built("Numpy", input="6")
+    step()
+    assert parity.check(workload, case, "cpu").passed
+    counted = count_flops(workload, case)
+    assert counted.per_sample is None
+    assert "could not count this model without running it: TypeError" in counted.reason
 
 
 def test_flops_are_those_of_the_module(built):
