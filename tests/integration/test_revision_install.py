@@ -143,6 +143,7 @@ def test_settings_of_pip_send_a_revision_nowhere_else(toy, tmp_path, monkeypatch
 
 
 def test_where_packages_come_from_is_kept_of_pips_settings(tmp_path, monkeypatch):
+    pytest.importorskip("pip", reason="an environment that uv made has none")
     (tmp_path / "pip").mkdir()
     (tmp_path / "pip" / "pip.conf").write_text("[global]\nindex-url = https://mirror.example/simple\nuser = true\n")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
