@@ -55,6 +55,7 @@ def not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     draw_nothing(monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_run_gets_its_page_its_markdown_and_its_charts(run: Run, page: Path) -> None:
     assert page == run.folder / "report.html"
     charts = sorted(path.name for path in (run.folder / "charts").iterdir())

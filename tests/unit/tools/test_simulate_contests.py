@@ -7,6 +7,7 @@ from gpubench.tools.selfcheck.simulate_contests import CONTEST_SCENARIOS, launch
 SCENARIOS = {scenario.name: scenario for scenario in CONTEST_SCENARIOS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["usual", "processes vary 1 %"])
 def test_effects_of_five_per_cent_are_decided_and_equal_cases_are_called_different_at_most_once_in_a_hundred(name):
     found = run_contests(SCENARIOS[name], trials=200, seed=1)

@@ -16,6 +16,7 @@ from gpubench.tools.selfcheck.simulate_tuning import (
 PAGE = (Path(__file__).parents[3] / "docs" / "method.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
 def test_the_choice_is_near_the_best_at_a_small_share_of_the_cost(kind):
     rng = np.random.default_rng(1)

@@ -67,6 +67,7 @@ def case_of(name, settings, **changes):
     return Case.model_validate({"workload": name, "batch_size": 2, **settings, **changes})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["train", "infer"])
 @pytest.mark.parametrize(("name", "settings"), FAMILIES, ids=[name for name, _ in FAMILIES])
 def test_a_step_is_finite_counted_and_like_fp64(named, name, settings, mode):
