@@ -24,6 +24,17 @@ NEEDS_TWO_RANKS = pytest.mark.skipif(
 )
 
 
+class Messages(list):
+    """Takes the messages of a job in this process, as a channel would."""
+
+    def send(self, message):
+        self.append(message)
+
+    def offer(self, message):
+        self.append(message)
+        return True
+
+
 class Running:
     """A job that was sent: its messages, read from its own pipe."""
 

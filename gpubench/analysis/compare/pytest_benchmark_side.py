@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, TypeGuard
 
 from gpubench.analysis.compare.run_sides import Side
 from gpubench.analysis.summary.case_summary import CaseEntry
@@ -66,7 +66,7 @@ def _limits(test: PytestTest, side: str) -> dict[str, float]:
     return {name: float(most) for name, most in given.items()}
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -77,7 +77,7 @@ def _metrics(test: PytestTest) -> dict[str, float]:
     """
     own = _object(_own(test.extra).get("metrics"))
     found = {"step_time_s": _median(test), **{name: own[name] for name in own if name in METRICS}}
-    known = {name: float(value) for name, value in found.items() if value is not None and _is_number(value)}
+    known = {name: float(value) for name, value in found.items() if _is_number(value)}
     for name, value in known.items():
         if value < 0 and name != "step_time_s":  # a time is refused where it is judged
             raise UsageError(f"{test.fullname} has {value:g} as {name}", hint="Measure it again.")
@@ -86,7 +86,7 @@ def _metrics(test: PytestTest) -> dict[str, float]:
 
 def _median(test: PytestTest) -> float | None:
     value = median(test.data) if test.data else test.stats.get("median")
-    return float(value) if value is not None and _is_number(value) else None
+    return float(value) if _is_number(value) else None
 
 
 def _interval(test: PytestTest) -> tuple[float, float] | None:

@@ -255,12 +255,12 @@ def _missing(checked: Checked) -> tuple[Line, ...]:
         if change.candidate is None and change.reference is not None and change.reference.status is Status.OK
     ]
     return lines(
-        _not_measured(checked.unmeasured, ""),
+        _not_measured(checked.unmeasured),
         _not_measured(gone, f" of {checked.compared.reference.name}"),
     )
 
 
-def _not_measured(changes: Sequence[CaseChange], which: str) -> str:
+def _not_measured(changes: Sequence[CaseChange], which: str = "") -> str:
     if not changes:
         return ""
     more = f" and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""

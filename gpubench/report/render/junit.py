@@ -23,20 +23,15 @@ def junit_xml(checked: Checked) -> str:
     takes it for passed.
     """
     root = ET.Element("testsuites", name="gpubench check")
-    totals = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
-    for result in checked.results:
-        counts = _suite(root, result)
-        totals = {name: totals[name] + counts[name] for name in totals}
+    counted = [_suite(root, result) for result in checked.results]
     crashed = [change for change in checked.compared.changes if _crashed(change)]
     others = [change for change in ended(checked) if not _crashed(change)]
     if crashed or others:
-        counts = _ends(root, crashed, others)
-        totals = {name: totals[name] + counts[name] for name in totals}
-    if checked.status is not ExitStatus.OK and not totals["failures"] + totals["errors"]:
-        counts = _whole(root, checked)
-        totals = {name: totals[name] + counts[name] for name in totals}
-    root.attrib.update({name: str(number) for name, number in totals.items()})
-    root.set("time", "0")
+        counted.append(_ends(root, crashed, others))
+    if checked.status is not ExitStatus.OK and not any(each["failures"] + each["errors"] for each in counted):
+        counted.append(_whole(root, checked))
+    names = ("tests", "failures", "errors", "skipped")
+    _count(root, {name: sum(each[name] for each in counted) for name in names})
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 

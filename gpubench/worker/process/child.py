@@ -38,7 +38,7 @@ def run_job(
     ranks.
     """
     launch = RunningJob(job, sender, stop or Stop(), no_fork=no_fork, together=together)
-    opened = OpenedFiles(folders_of_data(job), lambda: launch.phase not in TIMED_PHASES)
+    opened = OpenedFiles(_folders_of_data(job), lambda: launch.phase not in TIMED_PHASES)
     outcome = _outcome(launch)
     if isinstance(outcome, Result):
         files, data = loaded_files(job.scratch) | outcome.files, opened.digests(job.scratch) | outcome.data_files
@@ -52,7 +52,7 @@ def run_job(
     sender.send(outcome)
 
 
-def folders_of_data(job: Job) -> tuple[str, ...]:
+def _folders_of_data(job: Job) -> tuple[str, ...]:
     """Where what the workload reads is part of it: beside the suite, or for a target beside its file."""
     name = job.case.workload.rpartition(":")[0]
     if job.search_path or not is_users(job.case.workload):

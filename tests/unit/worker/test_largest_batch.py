@@ -1,4 +1,5 @@
 import pytest
+from fakes.hosting import Messages
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -151,30 +152,21 @@ def job_of(case):
     return Job(job=1, case=case, log="/dev/null")
 
 
-class Sent(list):
-    def send(self, message):
-        self.append(message)
-
-    def offer(self, message):
-        self.append(message)
-        return True
-
-
 @pytest.mark.parametrize("workload", ["operators:matmul", "operators:copy", "operators:launch"])
 def test_where_memory_does_not_grow_with_the_batch_none_is_the_largest(workload):
     case = Case(workload=workload, batch_size="max", mode="infer")
     with pytest.raises(Unsupported, match="does not grow"):
-        resolve(RunningJob(job_of(case), Sent(), Stop()), None)
+        resolve(RunningJob(job_of(case), Messages(), Stop()), None)
 
 
 def test_a_latency_names_its_batch():
     case = Case(batch_size="max", mode="infer", timing="latency")
     with pytest.raises(Unsupported, match="a latency case needs a batch size"):
-        resolve(RunningJob(job_of(case), Sent(), Stop()), None)
+        resolve(RunningJob(job_of(case), Messages(), Stop()), None)
 
 
 def test_each_trial_is_told_as_progress_and_the_search_can_be_stopped(monkeypatch):
-    sent, stop = Sent(), Stop()
+    sent, stop = Messages(), Stop()
     memory = Memory(3_000)
 
     def attempt(case, *_):

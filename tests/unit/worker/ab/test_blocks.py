@@ -9,7 +9,7 @@ import types
 
 import pytest
 import torch
-from fakes.hosting import FAKES
+from fakes.hosting import FAKES, Messages
 from fakes.slim import slim_module
 
 from gpubench.protocol.messages import Job, JobArm
@@ -27,15 +27,6 @@ from gpubench.worker.workloads.compiled import CompileStats
 QUICK = Measure(min_time=0.05, max_time=0.4, min_steps=10, target_rel_ci=0.2)
 PATIENT = Measure(min_time=0.05, max_time=8.0, min_steps=10, target_rel_ci=0.2)  # enough turns on a busy machine too
 SMALL = {"image_size": 8, "batch_size": 4}
-
-
-class Messages(list):
-    def send(self, message):
-        self.append(message)
-
-    def offer(self, message):
-        self.append(message)
-        return True
 
 
 @pytest.fixture

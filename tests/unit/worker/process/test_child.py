@@ -10,7 +10,7 @@ from statistics import fmean
 
 import pytest
 import torch
-from fakes.hosting import FAKES, QUICK
+from fakes.hosting import FAKES, QUICK, Messages
 from fakes.slim import slim_module
 
 from gpubench.protocol.messages import Job
@@ -21,17 +21,6 @@ from gpubench.worker.checks import after_steps
 from gpubench.worker.job import Stop
 from gpubench.worker.process.child import run_job
 from gpubench.worker.timing.launch_figures import INPUT_BOUND_SHARE
-
-
-class Messages(list):
-    """Takes messages as a channel would."""
-
-    def send(self, message):
-        self.append(message)
-
-    def offer(self, message):
-        self.append(message)
-        return True
 
 
 @pytest.fixture
