@@ -1,6 +1,7 @@
 """The files that a workload came from: code that is neither installed nor part of this package, and the data beside it.
 
-Data is what the workload opens for reading in its own process, below the folder of its suite, outside the timed steps.
+Data is what the workload opens for reading in its own process, or names in the command of a program that it starts,
+below the folder of its suite, outside the timed steps.
 """
 
 import hashlib
@@ -74,6 +75,18 @@ class OpenedFiles:
                 if path.startswith(self._folders):
                     (self._read if flags & os.O_ACCMODE == os.O_RDONLY else self._written).add(path)
 
+    def started(self, arguments: tuple[Any, ...]) -> None:
+        """A program is started, with the arguments of Python's `subprocess.Popen` event: it reads the files that its
+        command names.
+        """
+        _, command, folder, _ = arguments
+        words = [command] if isinstance(command, str | bytes | os.PathLike) else command
+        for word in map(os.fsdecode, words):
+            for each in {word, *word.split()}:
+                path = Path(os.fsdecode(folder or ""), each)
+                if path.is_file():
+                    self.heard((str(path), None, os.O_RDONLY))
+
     def digests(self, scratch: str | None = None) -> dict[str, str]:
         """Digests of regular files that were read and not written; none if there are more than `MOST_DATA_FILES`, which
         is a data set.
@@ -96,8 +109,8 @@ def _scratch_folders(scratch: str | None) -> list[str]:
 
 
 def _tell_listener(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open" and (listening := OpenedFiles.listening) is not None:
-        listening.heard(arguments)
+    if event in ("open", "subprocess.Popen") and (listening := OpenedFiles.listening) is not None:
+        (listening.heard if event == "open" else listening.started)(arguments)
 
 
 def module_files() -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ from gpubench.worker.checks.unsupported import unsupported
 from gpubench.worker.failures import SettingsMismatch
 from gpubench.worker.freed_memory import keep_freed_memory
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.numerics import NOT_SEEN
+from gpubench.worker.workloads.numerics import NOT_SEEN, PARTLY_WATCHED
 
 MATH = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 """Every operation whose float32 may be computed in lower precision, by its place in `torch.backends`."""
@@ -96,7 +96,7 @@ def read_back(case: Case, workload_probe: dict[str, Any] | None, device: Any) ->
 
     accelerator = accelerator_of(device)
     probe = dict(workload_probe or {})
-    elsewhere = bool(probe.get("extra", {}).get("unseen_operators"))
+    elsewhere = any(probe.get("extra", {}).get(name) for name in PARTLY_WATCHED)
     observed, facts = observed_math(torch, accelerator), accelerator.facts()
     environment = {name: os.environ[name] for name in WATCHED_VARIABLES if name in os.environ}
     extra = {**probe.pop("extra", {}), "observed_math": observed, "environment": environment, **facts.extra}

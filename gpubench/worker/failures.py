@@ -115,7 +115,8 @@ def _message(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"the workload ended the process with sys.exit({error.code!r})"
     hint = f" {error.hint}" if isinstance(error, GpubenchError) and error.hint else ""
-    return f"{error}{hint}" or repr(error)
+    notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+    return f"{error}{hint}{notes}" or repr(error)
 
 
 def _reason(error: BaseException, phase: str, short: BaseException | None) -> str:
@@ -129,7 +130,12 @@ def _reason(error: BaseException, phase: str, short: BaseException | None) -> st
         return f"{lines[-1]} ({first.rstrip('.')})"  # torch's message holds the traceback, whose end says what it was
     if isinstance(error, SystemExit | GpubenchError | SettingsMismatch):
         return first
-    return f"{type(error).__name__}: {first}"
+    notes = [str(note).partition("\n")[0] for note in getattr(error, "__notes__", ())]
+    return (
+        ". ".join([f"{type(error).__name__}: {first.rstrip('.')}", *notes])
+        if notes
+        else f"{type(error).__name__}: {first}"
+    )
 
 
 def _sizes(message: str) -> dict[str, Any]:

@@ -19,13 +19,15 @@ from gpubench.analysis.summary.scaling_efficiency import judge_scaling
 from gpubench.analysis.summary.with_contests import with_contests
 from gpubench.core.findings import Finding, Validity, finding, validity
 from gpubench.core.records import ContestRecord, Record, Status, latest
-from gpubench.core.units import format_percent
+from gpubench.core.units import format_number, format_percent
 from gpubench.stats.estimators import mean_location
 from gpubench.store.run_info import PlannedCase, RunInfo
 
 _WORST_FIRST = (Status.FAILED, Status.TIMEOUT, Status.OOM, Status.UNSUPPORTED, Status.SKIPPED)
 _LEAST_SPREAD = 0.01
 _MUCH_MORE = 3.0
+_OF_THE_MODEL = {"model_bytes": "bytes of weights", "flops_per_sample": "FLOPs per sample"}
+_ROUNDING = 1e-6
 LEAST_LAUNCHES = 6
 LEAST_APART = 0.02
 _LEAST_OF_EACH = 2
@@ -145,10 +147,10 @@ def summarise_case(
     """
     ok = [record for record in records if record.status is Status.OK]
     status, reason = merge_status(planned, records)
-    correctness = _correctness(ok)
-    own = []
+    own = [each for each in (several_models(ok),) if each is not None]
+    correctness = "fail" if own else _correctness(ok)
     if len(ok) == 1 and planned.kind == "measure":
-        own = [finding("GB206", "One launch: the spread between processes is unknown, so there is no interval.")]
+        own.append(finding("GB206", "One launch: the spread between processes is unknown, so there is no interval."))
     spread = (spread_finding(ok), two_levels(ok)) if wanted is None else ()
     findings = (*merge_findings(ok or records), *own, *(each for each in spread if each is not None))
     return CaseSummary(
@@ -195,6 +197,27 @@ def merge_findings(records: Sequence[Record]) -> tuple[Finding, ...]:
         data = {**first.data, "num_launches_with": num, "num_launches": total}
         merged.append(first.model_copy(update={"message": message, "data": data}))
     return tuple(merged)
+
+
+def several_models(ok: Sequence[Record]) -> Finding | None:
+    """GB308 if launches of one arm had models of different sizes or work, so that their mean is of nothing."""
+    counted_on_data = any(entry.code == "GB314" for record in ok for entry in record.findings)
+    for name, what in _OF_THE_MODEL.items():
+        if name == "flops_per_sample" and counted_on_data:
+            continue
+        of_arm: dict[str | None, set[float]] = {}
+        for record in ok:
+            if (value := record.metrics.get(name)) is not None:
+                of_arm.setdefault(record.arm, set()).add(value)
+        low, high = max(((min(each), max(each)) for each in of_arm.values()), key=_ratio, default=(0.0, 0.0))
+        if high > low * (1 + _ROUNDING):
+            message = f"Launches had different models: {format_number(low)} to {format_number(high)} {what}."
+            return finding("GB308", message, low=low, high=high, metric=name)
+    return None
+
+
+def _ratio(ends: tuple[float, float]) -> float:
+    return ends[1] / ends[0] if ends[0] > 0 else 1.0
 
 
 def spread_finding(ok: Sequence[Record]) -> Finding | None:

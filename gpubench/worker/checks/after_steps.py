@@ -75,15 +75,16 @@ def note_doubts(launch: RunningJob, workload: Any, effective: Effective) -> None
     has_precision = getattr(workload, "has_precision", True)
     names = [name for name in effective.extra.get("not_seen", ()) if name != "precision" or has_precision]
     watchers = instruments()
-    if names and (doubt := _not_seen(names)) not in launch.findings:
+    if names and (doubt := _not_seen(names, effective.extra.get("unwatched"))) not in launch.findings:
         launch.findings.append(doubt)
     if watchers and "GB108" not in {each.code for each in launch.findings}:
         message = f"Watched while it was measured, by {', '.join(watchers)}."
         launch.findings.append(finding("GB108", message, by=watchers))
 
 
-def _not_seen(names: list[str]) -> Finding:
-    return finding("GB311", f"Not seen while steps were watched: {', '.join(names)}.", settings=names)
+def _not_seen(names: list[str], why: str | None = None) -> Finding:
+    reason = f" ({why})" if why else ""
+    return finding("GB311", f"Not seen while steps were watched: {', '.join(names)}{reason}.", settings=names)
 
 
 def samples_done(launch: RunningJob, workload: Any, samples_per_step: float, drawn: DrawnBatches) -> float:

@@ -19,6 +19,9 @@ _RANDOM_SHARE = 0.25
 a reference.
 """
 
+_WIDE = 4
+"""Bytes of a dtype that rounds a loss no more than its limit allows for."""
+
 _METRICS = ("parity_logits_rel_error", "parity_loss_rel_error", "parity_gradient_rel_error")
 
 
@@ -115,21 +118,25 @@ def _same_memory(got: Any, expected: Any) -> bool:
 
 
 def judge(probe: ParityProbe, limits: ParityLimits) -> Parity:
-    """NaN, or a shape that differs, is a failure with an infinite error."""
+    """NaN, or a shape that differs, is a failure with an infinite error. A loss that was itself computed in two bytes,
+    or is the only output, is rounded as logits are and may differ as much.
+    """
     logits = relative_l2(probe.logits_NC, probe.reference_logits_NC)
-    loss = None
+    loss, loss_limit = None, limits.loss
     if probe.loss is not None and probe.reference_loss is not None:
         loss = relative_l2(probe.loss, probe.reference_loss)
+        if probe.loss.dtype.itemsize < _WIDE or probe.logits_NC.ndim == 0:
+            loss_limit = max(limits)
     gradient = None
     if probe.gradient is not None and probe.reference_gradient is not None:
         gradient = relative_l2(probe.gradient, probe.reference_gradient)
     return Parity(
-        passed=logits <= limits.logits and (loss is None or loss <= limits.loss),
+        passed=logits <= limits.logits and (loss is None or loss <= loss_limit),
         logits_rel_error=logits,
         loss_rel_error=loss,
         gradient_rel_error=gradient,
         logits_limit=limits.logits,
-        loss_limit=limits.loss,
+        loss_limit=loss_limit,
         num_samples=probe.num_samples,
     )
 

@@ -12,7 +12,7 @@ from gpubench.core.findings import Finding, finding
 from gpubench.core.units import format_percent
 from gpubench.suite.model.case import Case
 from gpubench.worker.checks.work_counts import work_of_model
-from gpubench.worker.workloads.watched_steps import work_of
+from gpubench.worker.workloads.watched_steps import traceable, work_of
 
 LEAST_SHARE = 0.5
 """Least share of a watched step's work. Steps may differ: a penalty, a log or an average every few steps."""
@@ -24,7 +24,9 @@ layer of a transformer.
 
 
 class WorkCount:
-    """The work of steps. Compiled or graphed steps, and those in a framework's own loop, show nothing."""
+    """The work of steps. Compiled or graphed steps, those in a framework's own loop, and those that torch does not let
+    watch, show nothing.
+    """
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -33,7 +35,8 @@ class WorkCount:
         self._done: int | None = None
 
     def watch(self, step: Callable[[], Any]) -> None:
-        """Call before the measured steps: runs one more."""
+        """Call before the measured steps: runs two more."""
+        self._seen = self._seen and traceable(step)
         if self._seen:
             self._watched = work_of(step, watched=True)[0]
 

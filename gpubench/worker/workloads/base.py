@@ -59,8 +59,8 @@ class Phases(Protocol):
 
 @dataclass(frozen=True)
 class ParityProbe:
-    """Outputs of one fixed batch as CPU fp64 tensors: logits NC, loss scalar (None if the output has none), gradient
-    flattened (None for `infer`).
+    """Outputs of one fixed batch as CPU fp64 tensors: logits NC, loss scalar (None if the output has none; it may have
+    the dtype in which it was computed), gradient flattened (None for `infer`).
 
     `again_NC`: the logits of a second pass over the same batch. They differ if the model draws random numbers, which is
     not an error.

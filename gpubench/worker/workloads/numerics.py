@@ -80,6 +80,9 @@ def real_parts(tensor: torch.Tensor) -> torch.Tensor:
 NOT_SEEN = "not seen"
 """The effective value of a setting that the watched steps did not show. It is not judged."""
 
+PARTLY_WATCHED = ("unseen_operators", "unwatched")
+"""Facts of watched steps that tell of operators that were not seen."""
+
 
 def dtype_name(dtype: torch.dtype | None) -> str | None:
     """`float32`, not `torch.float32`."""

@@ -14,7 +14,7 @@ from gpubench.suite.model.settings import default
 from gpubench.worker.workloads.base import Health, OutputCheck, Step
 from gpubench.worker.workloads.compiled import CompileStats, graphs_made
 from gpubench.worker.workloads.compiled import compile_stats as read_compile_stats
-from gpubench.worker.workloads.numerics import NOT_SEEN
+from gpubench.worker.workloads.numerics import NOT_SEEN, PARTLY_WATCHED
 from gpubench.worker.workloads.watched_steps import observe
 
 
@@ -49,7 +49,7 @@ def probe(workload: Any, case: Case, step: Step, graphs_before: int = 0) -> dict
         now = graphs_made()
         facts["compile"] = case.compile if now > graphs_before else NOT_SEEN if now else "off"
     untold = [name for name in ("cuda_graph", "num_workers") if getattr(case, name) and name not in facts]
-    if facts.get("compute_dtype") is None or facts.get("extra", {}).get("unseen_operators"):
+    if facts.get("compute_dtype") is None or any(facts.get("extra", {}).get(each) for each in PARTLY_WATCHED):
         untold.append("precision")
     if facts.get("compile") == NOT_SEEN:
         untold.append("compile")

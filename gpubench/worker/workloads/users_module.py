@@ -16,7 +16,7 @@ from gpubench.suite.model.input_shape import Inputs, InputShape, parse_inputs
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.classifier.classifier import Classifier
 from gpubench.worker.workloads.classifier.formats import Format, Samples, parts_of
-from gpubench.worker.workloads.numerics import NUMERICS, own_dtype
+from gpubench.worker.workloads.numerics import NUMERICS, own_dtype, real_parts
 from gpubench.worker.workloads.supervised.batches import Cast, seeded
 from gpubench.worker.workloads.supervised.steps import tensors_in
 from gpubench.worker.workloads.users_errors import raised, remedy
@@ -29,13 +29,15 @@ class Judged(NamedTuple):
     """How a module's output is judged: the loss, the shape of one sample's target, and the number of classes (None:
     floats).
 
-    `last`: classes are the output's last dimension, as for tokens, instead of its second.
+    `last`: classes are the output's last dimension, as for tokens, instead of its second. `asked`: the suite names the
+    loss.
     """
 
     loss: str
     target_shape: tuple[int, ...] = ()
     num_classes: int | None = None
     last: bool = False
+    asked: bool = False
 
 
 class SeveralInputs(nn.Module):
@@ -167,7 +169,9 @@ class UsersModule(Classifier):
                 f"{self.name} returned {_shown(shape)} for a batch of {_PROBED}: the first dimension must be the batch."
             )
         is_text = any(part.below is not None and part.shape for part in parts_of(sizes.inputs))
-        return self._by_shape(case, shape[1:], is_text=is_text)
+        if case.loss is None and self._computed(output).is_complex():
+            return Judged("mse", shape[1:])
+        return self._by_shape(case, shape[1:], is_text=is_text)._replace(asked=case.loss is not None)
 
     def _by_shape(self, case: Case, shape: tuple[int, ...], *, is_text: bool) -> Judged:
         last = is_text and len(shape) == 2
@@ -180,13 +184,12 @@ class UsersModule(Classifier):
         return Judged("cross-entropy", shape[1:], shape[0])
 
     def loss(self, output: Any, targets: torch.Tensor) -> torch.Tensor:
-        """The loss that `case.loss` names, or that fits the output's shape."""
-        judged = self._judged or Judged("cross-entropy")
-        if judged.loss == "output":
-            found = own_loss(output)
-            if found is None:
-                raise UsageError(f"{self.name} returned no loss in training mode, as it did in evaluation mode.")
-            return found
+        """The loss that `case.loss` names, that the model computes itself, or that fits the output's shape."""
+        judged, own = self._judged or Judged("cross-entropy"), own_loss(output)
+        if judged.loss == "output" and own is None:
+            raise UsageError(f"{self.name} returned no loss in training mode, as it did in evaluation mode.")
+        if own is not None and not judged.asked:  # some return it in training mode only
+            return own
         logits = self.logits(output)
         if judged.loss == "mse":
             return nn.functional.mse_loss(logits, targets.to(logits.dtype))
@@ -195,10 +198,13 @@ class UsersModule(Classifier):
         return nn.functional.cross_entropy(logits, targets)
 
     def logits(self, output: Any) -> torch.Tensor:
-        """The output itself, its `logits`, or its first floating-point tensor."""
+        """The output itself, its `logits`, or its first tensor of floats; of complex numbers, their two parts."""
+        return real_parts(self._computed(output))
+
+    def _computed(self, output: Any) -> torch.Tensor:
         named = _member(output, "logits")
         tensors = [named] if isinstance(named, torch.Tensor) else tensors_in(output)
-        floats = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
+        floats = next((each for each in tensors if each.is_floating_point() or each.is_complex()), None)
         if floats is None:
             raise UsageError(
                 f"{self.name} returned {_kind(output)}: there is no tensor of floats in it.",

@@ -40,6 +40,9 @@ _WATCH_S = 0.05
 
 _SEEN = "gpubench watches this thread"
 
+_UNTRACEABLE = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
+"""Layouts on which torch's execution trace crashes the process (SIGSEGV), up to torch 2.15."""
+
 _NODE = re.compile(
     r'"id": (\d+), "name": "(.*)", "ctrl_deps": (\d+),\s*'
     r'"inputs": .*"shapes": (\[.*\]), "types": (\[.*\]), "strides".*\s*'
@@ -70,8 +73,12 @@ class Observer(OperatorMode):  # type: ignore[no-untyped-call]
         self._first_inputs = {0}
         self._threads: set[int] = set()
         self.opaque: set[str] = set()
+        self.untraceable: str | None = None
+        """A layout of tensors that `AllThreads` must not meet."""
 
     def begin_step(self) -> None:
+        """Call it before each step, and after an `AllThreads` has begun."""
+        self._threads.clear()
         self.step_dtypes.append(set())
         self._first_inputs.add(len(self.input_layouts))
 
@@ -84,6 +91,7 @@ class Observer(OperatorMode):  # type: ignore[no-untyped-call]
         name = name_of(func)
         self.calls[name] += 1
         taken = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        self.untraceable = next((str(each.layout) for each in taken if each.layout in _UNTRACEABLE), self.untraceable)
         if _is(CONVOLUTION, name):
             self._note_product(func, taken, self.convolution_dtypes)
             if len(taken) > 1 and "backward" not in name:
@@ -264,18 +272,30 @@ def observe(step: Callable[[], Any], device_type: str = "cpu", num_steps: int | 
     autocast dtype, joined by `+` if steps differ.
 
     `extra["unseen_operators"]` lists operators that other threads ran meanwhile, and those that hide what they run. If
-    this thread ran no product, the compute dtype is then unknown.
+    this thread ran no product, the compute dtype is then unknown. `extra["unwatched"]` says why threads, or the step
+    itself (nothing is known then), could not be watched.
     """
+    try:
+        return _observe(step, device_type, num_steps)
+    except Exception as error:  # noqa: BLE001 - torch has operators that refuse to be watched
+        unwatched = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:200]
+    step()  # raises as well, if it was not for being watched
+    return {"compute_dtype": None, "memory_format": None, "autocast_dtype": None, "extra": {"unwatched": unwatched}}
+
+
+def _observe(step: Callable[[], Any], device_type: str, num_steps: int | None) -> dict[str, Any]:
     casts: list[str | None] = []
-    with Observer() as observer, no_autotuning(), AllThreads() as threads:
-        ends = time.perf_counter() + _WATCH_S
-        while len(casts) < (num_steps or LEAST_STEPS) or (
-            num_steps is None and len(casts) < MOST_STEPS and time.perf_counter() < ends
-        ):
-            observer.begin_step()
-            with _AutocastWatch(device_type) as autocast:
-                step()
-            casts.append(autocast.dtype)
+    with Observer() as observer, no_autotuning():
+        step()
+        with AllThreads() if observer.untraceable is None else nullcontext() as threads:
+            ends = time.perf_counter() + _WATCH_S
+            while len(casts) < (num_steps or LEAST_STEPS) or (
+                num_steps is None and len(casts) < MOST_STEPS and time.perf_counter() < ends
+            ):
+                observer.begin_step()
+                with _AutocastWatch(device_type) as autocast:
+                    step()
+                casts.append(autocast.dtype)
     facts: dict[str, Any] = observer.facts()
     products = set().union(*observer.step_dtypes)
     told = {
@@ -283,14 +303,30 @@ def observe(step: Callable[[], Any], device_type: str = "cpu", num_steps: int | 
         for cast, dtypes in zip(casts, observer.step_dtypes[1:], strict=True)
         if dtypes or not products
     }
-    unseen = threads.unseen(products=bool(products)) | observer.opaque
-    extra = {**facts["extra"], "watched_steps": len(casts), **({"unseen_operators": sorted(unseen)} if unseen else {})}
+    unseen, extra = set(observer.opaque), {**facts["extra"], "watched_steps": len(casts)}
+    if threads is None:
+        extra["unwatched"] = f"other threads: torch cannot trace a {observer.untraceable} tensor"
+    else:
+        unseen |= threads.unseen(products=bool(products))
+    if unseen:
+        extra["unseen_operators"] = sorted(unseen)
     return {
         **facts,
         "compute_dtype": None if unseen and not products else facts["compute_dtype"],
         "autocast_dtype": told.pop() if len(told) == 1 else "+".join(sorted(cast or "none" for cast in told)),
         "extra": extra,
     }
+
+
+def traceable(step: Callable[[], Any]) -> bool:
+    """Runs a step under an `Observer`: whether that is possible, and no tensor that crashes `AllThreads` was seen."""
+    try:
+        with Observer() as observer:
+            step()
+    except Exception:  # noqa: BLE001 - torch has operators that refuse to be watched
+        step()  # raises as well, if it was not for being watched
+        return False
+    return observer.untraceable is None
 
 
 def work_of(step: Callable[[], Any], *, watched: bool) -> tuple[int, Any]:

@@ -56,6 +56,30 @@ def test_a_failed_parity_check_makes_a_case_invalid():
     assert (summary.correctness, summary.validity) == ("fail", Validity.INVALID)
 
 
+def launches(name, *arms_and_values, findings=()):
+    build = RunBuilder()
+    planned = build.plan()
+    for repeat, (arm, value) in enumerate(arms_and_values, start=1):
+        build.record(planned, repeat, arm=arm, metrics={"throughput": 100.0, name: value}, findings=findings)
+    return build
+
+
+@pytest.mark.parametrize("name", ["model_bytes", "flops_per_sample"])
+def test_launches_of_different_models_have_no_figure(name):
+    summary = only(launches(name, (None, 2792.0), (None, 2792.0), (None, 88104.0)))
+    assert (summary.correctness, summary.validity, codes(summary)) == ("fail", Validity.INVALID, ["GB308"])
+    assert (
+        summary.findings[0].message.replace("\u202f", " ").startswith("Launches had different models: 2 792 to 88 104 ")
+    )
+
+
+def test_arms_and_work_that_depends_on_the_data_may_differ():
+    assert codes(only(launches("model_bytes", ("base", 10.0), ("head", 20.0)))) == []
+    assert codes(only(launches("model_bytes", ("base", 10.0), ("head", 20.0), ("head", 30.0)))) == ["GB308"]
+    one_batch = [finding("GB314", "Counted on one batch.")]
+    assert codes(only(launches("flops_per_sample", (None, 10.0), (None, 20.0), findings=one_batch))) == ["GB314"]
+
+
 @pytest.mark.parametrize("code", ["GB301", "GB302", "GB303", "GB304", "GB308"])
 def test_wrong_work_fails_even_where_parity_passed(code):
     build = RunBuilder()

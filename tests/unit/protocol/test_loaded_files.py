@@ -1,6 +1,9 @@
 import importlib
 import os
+import subprocess
 import sys
+
+import pytest
 
 from gpubench.protocol.loaded_files import (
     MOST_DATA_FILES,
@@ -58,6 +61,15 @@ def test_data_is_what_was_read_and_not_written_below_the_folder_while_wanted(tmp
     (folder / "later.txt").read_text()
     assert opened.digests() == {str(folder / "read.txt"): file_digest(folder / "read.txt")}
     assert opened.digests(scratch=str(folder)) == {}
+
+
+@pytest.mark.parametrize("command", [["cat", "its data.txt"], "cat 'its data.txt' other.txt", ["cat", b"its data.txt"]])
+def test_data_is_also_what_a_program_is_given_by_name(tmp_path, command):
+    for name in ("its data.txt", "other.txt"):
+        (tmp_path / name).write_text(name)
+    opened = OpenedFiles([str(tmp_path)], lambda: True)
+    subprocess.run(command, shell=isinstance(command, str), cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
+    assert set(opened.digests()) == {str(tmp_path / ("other.txt" if isinstance(command, str) else "its data.txt"))}
 
 
 def test_a_process_that_measures_again_and_again_is_listened_to_once(tmp_path, monkeypatch):

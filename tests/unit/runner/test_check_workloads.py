@@ -75,5 +75,40 @@ def test_an_import_that_ignores_ctrl_c_is_ended_by_it(monkeypatch):
 
 
 def test_what_a_module_prints_is_no_answer(monkeypatch):
-    code = "import pathlib, sys; print('loading'); pathlib.Path(sys.argv[1]).write_text('[[\"it prints\", \"\"]]')"
+    code = 'import pathlib, sys; print(\'loading\'); pathlib.Path(sys.argv[1]).write_text(\'["net.py:Net", ["it prints", ""]]\\n\')'
     assert found(monkeypatch, code) == {"net.py:Net": ("it prints", "")}
+
+
+MODULES = {
+    "hides": "import sys\nsys.path.clear()\nimport builtins\nbuiltins.torch = None\n",
+    "leaves": "import os\nos._exit(0)\n",
+    "crashes": "import os\nos.abort()\n",
+    "waits": "import time\ntime.sleep(60)\n",
+    "after": "",
+}
+NET = """
+import torch, fractions, wave
+assert torch
+class Net(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(3, 2)
+"""
+
+
+@pytest.mark.slow
+def test_each_module_is_asked_about_by_itself(tmp_path, monkeypatch):
+    for name, code in {**MODULES, "before": ""}.items():
+        (tmp_path / f"{name}.py").write_text(NET + code)
+    monkeypatch.chdir(tmp_path)
+    cases = [
+        Case(workload=f"{name}.py:Net", input="3")
+        for name in ("hides", "before", "leaves", "crashes", "waits", "after")
+    ]
+    heard = []
+    said = check_workloads.unusable_workloads(cases, (str(tmp_path),), timeout_s=8, say=heard.append)
+    assert {name: text.partition(": ")[0] for name, (text, _) in said.items()} == {
+        "leaves.py:Net": "importing or calling leaves.py:Net ended the process with 0",
+        "crashes.py:Net": "importing or calling crashes.py:Net ended the process with SIGABRT",
+        "waits.py:Net": "importing waits.py:Net takes longer than 8.0 s",
+    }
+    assert {text.partition(",")[0] for text in heard} == {"still importing waits.py:Net"}

@@ -17,7 +17,9 @@ from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, map
 NUM_SAMPLES = 8
 
 Outputs = tuple[Any, Any, Any]
-"""Logits NC, loss and flat gradient (None if the mode has none) as fp64 tensors on the CPU."""
+"""Logits NC, loss and flat gradient (None if the mode has none) as tensors on the CPU: the loss in its own dtype, the
+others in fp64.
+"""
 
 
 class ProbedWorkload(Protocol):
@@ -119,7 +121,7 @@ def one_pass(
     *,
     exact: bool = False,
 ) -> Outputs:
-    """One forward (and backward, in `train`) as CPU fp64 tensors: logits NC, loss, flat gradient or None."""
+    """One forward (and backward, in `train`)."""
     train, (inputs, targets) = case.mode == "train", batch
     autocast = autocast_of("fp32" if exact else case.precision, device_type)
     call = model if exact else compile_model(model, case.compile, device_type)
@@ -140,7 +142,7 @@ def one_pass(
                 gradient = torch.cat(gradients) / scale if gradients else None  # exact for a power of two
         if gradient is None or torch.isfinite(gradient).all():
             break
-    return logits, None if loss is None else _fp64(loss), gradient
+    return logits, None if loss is None else loss.detach().cpu(), gradient
 
 
 def _fp64(tensor: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@
 Nothing here waits for the device: finiteness is accumulated there and read after the last step.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +23,12 @@ WARMUP_STEPS = 3
 """Steps before a graph is captured."""
 
 SNAPSHOT_ELEMENTS = 4096
+
+_WANTS_GRADIENT = re.compile("does not require grad and does not have a grad_fn|Inference tensors cannot be saved")
+_NO_GRADIENT = (
+    "Inference runs under torch.inference_mode(), which records no gradient: a `forward` that takes one enters "
+    "`torch.inference_mode(False)` and `torch.enable_grad()`, and clones its input."
+)
 
 Loss = Callable[[Any, Any], torch.Tensor]
 """Takes the model's output and the batch's targets."""
@@ -171,8 +178,13 @@ class InferStep:
                 batch = self.source.fetch()
             with phases("h2d"):
                 inputs, _ = self.source.transfer(batch)
-            with self.autocast(), phases("forward"):
-                self.output = self.model(inputs)
+            try:
+                with self.autocast(), phases("forward"):
+                    self.output = self.model(inputs)
+            except RuntimeError as error:
+                if _WANTS_GRADIENT.search(str(error)):
+                    error.add_note(_NO_GRADIENT)
+                raise
         self.num_steps += 1
         return self.output
 

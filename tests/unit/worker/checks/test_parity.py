@@ -154,6 +154,16 @@ def test_the_error_is_the_relative_l2_norm():
     assert result.loss_rel_error == 0
 
 
+@pytest.mark.parametrize(("dtype", "passed"), [(torch.float64, False), (torch.float32, False), (torch.bfloat16, True)])
+def test_a_loss_of_two_bytes_may_differ_as_much_as_logits(dtype, passed):
+    outputs = torch.ones(1, 2)
+    probe = ParityProbe(
+        outputs, torch.tensor(1.0625, dtype=dtype), None, outputs, torch.tensor(1.0), None, num_samples=1
+    )
+    result = parity.judge(probe, ParityLimits(0.08, 0.01))
+    assert (result.passed, result.loss_limit) == (passed, 0.08 if passed else 0.01)
+
+
 def test_the_gradient_is_reported_without_a_limit():
     gradient = torch.ones(4)
     result = parity.judge(probe_of(torch.ones(1, 2), torch.ones(1, 2), -gradient, gradient), ParityLimits(1e-9, 1e-9))

@@ -1,10 +1,11 @@
 """Watched steps with operators that call others."""
 
+import pytest
 import torch
 from torch._higher_order_ops.out_dtype import out_dtype
 
 from gpubench.worker.checks.work_counts import ByteCounter
-from gpubench.worker.workloads.watched_steps import Observer, observe
+from gpubench.worker.workloads.watched_steps import Observer, observe, traceable
 
 
 def product():
@@ -28,6 +29,25 @@ def test_an_operator_that_hides_what_it_runs_is_not_seen():
     facts = observe(chosen)
     assert facts["extra"]["unseen_operators"] == ["cond"]
     assert facts["compute_dtype"] is None
+
+
+def refuses_to_be_watched():
+    if isinstance(torch.utils._python_dispatch._get_current_dispatch_mode(), Observer):
+        raise NotImplementedError("not with a mode\nat all")
+    return torch.ones(8, 8) @ torch.ones(8, 8)
+
+
+def test_a_step_that_cannot_be_watched_is_not_seen_and_its_own_errors_are():
+    facts = observe(refuses_to_be_watched)
+    assert facts["compute_dtype"] is None
+    assert facts["extra"] == {"unwatched": "NotImplementedError: not with a mode"}
+    assert not traceable(refuses_to_be_watched)
+    with pytest.raises(ValueError, match="its own"):
+        observe(fails)
+
+
+def fails():
+    raise ValueError("its own")
 
 
 def test_a_watched_step_takes_the_way_of_an_unwatched_one():

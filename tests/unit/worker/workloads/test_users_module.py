@@ -11,8 +11,11 @@ from torch import nn
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.worker.checks import parity
+from gpubench.worker.checks.recount import WorkCount
 from gpubench.worker.checks.work_counts import count_flops
+from gpubench.worker.failures import as_failed
 from gpubench.worker.process.check_workloads import why_unusable
+from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.registry import resolve
 from gpubench.worker.workloads.users_module import UsersModule
@@ -93,6 +96,49 @@ class OfItsInput(nn.Module):
         energy = self.out(x.requires_grad_(True)).square().sum()
         (force,) = torch.autograd.grad(energy, x, create_graph=True)
         return {"loss": force.square().mean() + energy}
+
+class TrainsOnItsLoss(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(6, 4)
+    def forward(self, x):
+        y = self.out(x)
+        return {"loss": y.square().mean()} if self.training else [y]
+
+class Waves(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.Parameter(torch.randn(4))
+    def forward(self, x):
+        return torch.fft.rfft(x) * self.weights
+
+class Force(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(6, 4)
+    def forward(self, x):
+        with torch.enable_grad():
+            x = x.detach().clone().requires_grad_(True)
+            return torch.autograd.grad(self.out(x).square().sum(), x, create_graph=self.training)[0]
+
+class Contrast(nn.Module):
+    # All of its loss is computed in the model's own type.
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(6, 8)
+    def forward(self, x):
+        each = nn.functional.normalize(self.out(x))
+        return nn.functional.cross_entropy(each @ each.t() * 10, torch.arange(len(x)))
+
+class Sparse(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(6, 4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "Sparse CSR tensor support is in beta state"
+            self.register_buffer("kept", torch.eye(6).to_sparse_csr())
+    def forward(self, x):
+        return self.out((self.kept @ x.t()).t())
 
 class ByNumpy(torch.autograd.Function):
     @staticmethod
@@ -260,6 +306,8 @@ IMAGES = {"input": "3x8x8"}
         ("Masked", {"input": "tokens=int50:6+mask=bool:6"}, "cross-entropy"),
         ("FromDict", {"input": "tokens=int50:6+extra=50"}, "cross-entropy"),
         ("Autoencoder", {**IMAGES, "loss": "cross-entropy"}, "cross-entropy"),
+        ("TrainsOnItsLoss", {"input": "6"}, "cross-entropy"),
+        ("Contrast", {"input": "6"}, "output"),
     ],
 )
 @pytest.mark.parametrize("precision", ["fp32", "amp-bf16", "bf16"])
@@ -289,6 +337,34 @@ def test_a_module_is_taken_as_it_is(built, name, mode, precision):
     workload, step, case = built(name, mode=mode, precision=precision, input="6")
     step()
     assert parity.check(workload, case, "cpu").passed
+
+
+@pytest.mark.parametrize("mode", ["train", "infer"])
+def test_complex_outputs_are_judged_by_both_of_their_parts(built, mode):
+    workload, step, case = built("Waves", mode=mode, input="6")
+    step()
+    assert workload._judged == ("mse", (4, 2), None, False, False)
+    assert parity.check(workload, case, "cpu").passed
+
+
+def test_a_gradient_in_inference_is_refused_with_what_to_do(built):
+    _, step, _ = built("Force", mode="infer", input="6")
+    with pytest.raises(RuntimeError) as caught:
+        step()
+    assert "torch.inference_mode(False)" in as_failed(caught.value, "warmup").reason
+    built("Force", input="6")[1]()
+
+
+@pytest.mark.parametrize("mode", ["train", "infer"])
+def test_where_torch_cannot_trace_a_layout_only_this_thread_is_seen(built, mode):
+    workload, step, case = built("Sparse", mode=mode, input="6")
+    facts = workload.probe()
+    assert facts["compute_dtype"] == "float32"
+    assert facts["extra"]["unwatched"] == "other threads: torch cannot trace a torch.sparse_csr tensor"
+    assert optional_facts.probe(workload, case, step)["extra"]["not_seen"] == ["precision"]
+    count = WorkCount(case)
+    count.watch(step)
+    assert count.after_steps(step) == []
 
 
 def test_a_module_may_ask_for_the_gradient_of_its_input(built):
