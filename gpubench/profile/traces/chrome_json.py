@@ -5,12 +5,14 @@ import json
 import re
 import zlib
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from gpubench.profile.traces.trace import MOST_NS, TraceError, decoded
 
 EXPECTED = "Expected a file made by torch.profiler's export_chrome_trace (torch 1.8.1 or newer)."
+_EVENTS = '"traceEvents"'
 _DECIMALS = 3
 _DIGITS = 15
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -58,7 +60,14 @@ def is_nsys_row(document: Any) -> bool:
 
 
 def _parse(text: str) -> Any:
-    return json.loads(text, parse_float=str, parse_constant=lambda _: None, strict=False)
+    joined = _joined if text.count(_EVENTS) > 1 else None  # a hook of Python's for every object is slow
+    return json.loads(text, parse_float=str, parse_constant=lambda _: None, strict=False, object_pairs_hook=joined)
+
+
+def _joined(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Events of a name that occurs twice, of which JSON's readers keep the last, are put together."""
+    lists = [value for name, value in pairs if name == "traceEvents" and isinstance(value, list)]
+    return {**dict(pairs), **({"traceEvents": list(chain(*lists))} if len(lists) > 1 else {})}
 
 
 EXPORT_TO_SQLITE = "Export it to SQLite, which is read: nsys export --type sqlite REPORT.nsys-rep"

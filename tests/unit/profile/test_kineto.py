@@ -124,6 +124,12 @@ def test_a_bare_list_of_events_is_a_trace(tmp_path: Path):
     assert len(read_trace(path).operations) == 1
 
 
+def test_events_under_a_name_that_is_there_twice_are_all_read(tmp_path: Path):
+    path, kernels = tmp_path / "t.json", [json.dumps([x("kernel", "k", start, 1)]) for start in (0, 5)]
+    path.write_text(f'{{"traceEvents": {kernels[0]}, "traceName": "t", "traceEvents": {kernels[1]}}}')
+    assert [each.start for each in read_trace(path).operations] == [0, 5_000]
+
+
 def test_a_trace_that_was_cut_off_is_an_error(tmp_path: Path):
     whole = gzip.compress(json.dumps({"traceEvents": [x("kernel", "k", 0, 1)]}).encode())
     path = tmp_path / "t.json.gz"
