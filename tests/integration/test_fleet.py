@@ -74,4 +74,4 @@ def test_every_card_or_slice_of_a_machine_has_an_agent_that_sees_it_alone(tmp_pa
     found = [(rank.node, rank.device, rank.device_uuid) for rank in record.ranks]
     assert found == [(0, "cuda:0", f"GPU-{UUID}"), (0, "cuda:1", f"MIG-{OTHER_UUID}")]
     assert [rank.telemetry["power_limit_w"] for rank in record.ranks] == [700, 700]
-    assert [rank.telemetry.get("throttled_power_cap", 0) for rank in record.ranks] == pytest.approx([0, 1], abs=0.01)
+    assert [rank.telemetry.get("throttled_power_cap", 0) > 0.5 for rank in record.ranks] == [False, True]

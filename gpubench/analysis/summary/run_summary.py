@@ -201,9 +201,10 @@ def merge_findings(records: Sequence[Record]) -> tuple[Finding, ...]:
 
 def several_models(ok: Sequence[Record]) -> Finding | None:
     """GB308 if launches of one arm had models of different sizes or work, so that their mean is of nothing."""
-    counted_on_data = any(entry.code == "GB314" for record in ok for entry in record.findings)
     for name, what in _OF_THE_MODEL.items():
-        if name == "flops_per_sample" and counted_on_data:
+        if len({record.metrics.get(name) for record in ok}) < 2 or (
+            name == "flops_per_sample" and _depends_on_data(ok)
+        ):
             continue
         of_arm: dict[str | None, set[float]] = {}
         for record in ok:
@@ -214,6 +215,10 @@ def several_models(ok: Sequence[Record]) -> Finding | None:
             message = f"Launches had different models: {format_number(low)} to {format_number(high)} {what}."
             return finding("GB308", message, low=low, high=high, metric=name)
     return None
+
+
+def _depends_on_data(ok: Sequence[Record]) -> bool:
+    return any(entry.code == "GB314" for record in ok for entry in record.findings)
 
 
 def _ratio(ends: tuple[float, float]) -> float:
