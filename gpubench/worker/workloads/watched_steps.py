@@ -77,8 +77,6 @@ class Observer(OperatorMode):  # type: ignore[no-untyped-call]
         """A layout of tensors that `AllThreads` must not meet."""
 
     def begin_step(self) -> None:
-        """Call it before each step, and after an `AllThreads` has begun."""
-        self._threads.clear()
         self.step_dtypes.append(set())
         self._first_inputs.add(len(self.input_layouts))
 
@@ -285,17 +283,21 @@ def observe(step: Callable[[], Any], device_type: str = "cpu", num_steps: int | 
 
 def _observe(step: Callable[[], Any], device_type: str, num_steps: int | None) -> dict[str, Any]:
     casts: list[str | None] = []
-    with Observer() as observer, no_autotuning():
+    with Observer() as first, no_autotuning():
         step()
-        with AllThreads() if observer.untraceable is None else nullcontext() as threads:
-            ends = time.perf_counter() + _WATCH_S
-            while len(casts) < (num_steps or LEAST_STEPS) or (
-                num_steps is None and len(casts) < MOST_STEPS and time.perf_counter() < ends
-            ):
-                observer.begin_step()
-                with _AutocastWatch(device_type) as autocast:
-                    step()
-                casts.append(autocast.dtype)
+    with (
+        Observer() as observer,
+        no_autotuning(),
+        AllThreads() if first.untraceable is None else nullcontext() as threads,
+    ):
+        ends = time.perf_counter() + _WATCH_S
+        while len(casts) < (num_steps or LEAST_STEPS) or (
+            num_steps is None and len(casts) < MOST_STEPS and time.perf_counter() < ends
+        ):
+            observer.begin_step()
+            with _AutocastWatch(device_type) as autocast:
+                step()
+            casts.append(autocast.dtype)
     facts: dict[str, Any] = observer.facts()
     products = set().union(*observer.step_dtypes)
     told = {
@@ -305,7 +307,7 @@ def _observe(step: Callable[[], Any], device_type: str, num_steps: int | None) -
     }
     unseen, extra = set(observer.opaque), {**facts["extra"], "watched_steps": len(casts)}
     if threads is None:
-        extra["unwatched"] = f"other threads: torch cannot trace a {observer.untraceable} tensor"
+        extra["unwatched"] = f"other threads: torch cannot trace a {first.untraceable} tensor"
     else:
         unseen |= threads.unseen(products=bool(products))
     if unseen:
