@@ -9,6 +9,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,9 @@ class OpenedFiles:
         for word in map(os.fsdecode, words):
             for each in {word, *word.split()}:
                 path = Path(os.fsdecode(folder or ""), each)
-                if path.is_file():
-                    self.heard((str(path), None, os.O_RDONLY))
+                with suppress(OSError, ValueError):  # too long for a path, or with a NUL
+                    if path.is_file():
+                        self.heard((str(path), None, os.O_RDONLY))
 
     def digests(self, scratch: str | None = None) -> dict[str, str]:
         """Digests of regular files that were read and not written; none if there are more than `MOST_DATA_FILES`, which

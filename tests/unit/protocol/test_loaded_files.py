@@ -2,6 +2,7 @@ import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,13 +64,28 @@ def test_data_is_what_was_read_and_not_written_below_the_folder_while_wanted(tmp
     assert opened.digests(scratch=str(folder)) == {}
 
 
-@pytest.mark.parametrize("command", [["cat", "its data.txt"], "cat 'its data.txt' other.txt", ["cat", b"its data.txt"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["cat", "its data.txt"],
+        "cat 'its data.txt' other.txt",
+        ["tail", "-n1", b"its data.txt"],
+        ["cat", "--", Path("its data.txt")],
+    ],
+)
 def test_data_is_also_what_a_program_is_given_by_name(tmp_path, command):
     for name in ("its data.txt", "other.txt"):
         (tmp_path / name).write_text(name)
     opened = OpenedFiles([str(tmp_path)], lambda: True)
     subprocess.run(command, shell=isinstance(command, str), cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
     assert set(opened.digests()) == {str(tmp_path / ("other.txt" if isinstance(command, str) else "its data.txt"))}
+
+
+def test_a_program_may_be_given_what_cannot_be_a_path(tmp_path):
+    opened = OpenedFiles([str(tmp_path)], lambda: True)
+    code = "import sys\n" + "pass\n" * 300
+    subprocess.run([sys.executable, "-S", "-c", code], check=True)
+    assert opened.digests() == {}
 
 
 def test_a_process_that_measures_again_and_again_is_listened_to_once(tmp_path, monkeypatch):
