@@ -202,9 +202,7 @@ def merge_findings(records: Sequence[Record]) -> tuple[Finding, ...]:
 def several_models(ok: Sequence[Record]) -> Finding | None:
     """GB308 if launches of one arm had models of different sizes or work, so that their mean is of nothing."""
     for name, what in _OF_THE_MODEL.items():
-        if len({record.metrics.get(name) for record in ok}) < 2 or (
-            name == "flops_per_sample" and _depends_on_data(ok)
-        ):
+        if len({record.metrics.get(name) for record in ok}) < 2 or (name == "flops_per_sample" and _may_vary(ok)):
             continue
         of_arm: dict[str | None, set[float]] = {}
         for record in ok:
@@ -217,8 +215,9 @@ def several_models(ok: Sequence[Record]) -> Finding | None:
     return None
 
 
-def _depends_on_data(ok: Sequence[Record]) -> bool:
-    return any(entry.code == "GB314" for record in ok for entry in record.findings)
+def _may_vary(ok: Sequence[Record]) -> bool:
+    """Whether the work depends on data, or may be drawn at random: a pass that differs from itself is unverified."""
+    return any(entry.code in ("GB306", "GB314") for record in ok for entry in record.findings)
 
 
 def _ratio(ends: tuple[float, float]) -> float:
