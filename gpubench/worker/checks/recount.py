@@ -5,6 +5,7 @@ Operators of all threads are recorded below Python, which a step does not notice
 """
 
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
 from gpubench.core.deferred import deferred
@@ -16,6 +17,8 @@ from gpubench.worker.workloads.watched_steps import traceable, work_of
 
 LEAST_SHARE = 0.5
 """Least share of a watched step's work. Steps may differ: a penalty, a log or an average every few steps."""
+
+_STEPS_AFTER, _STEPS_ON_AVERAGE = 2, 8
 
 LEAST_SHARE_OF_MODEL = 0.05
 """Least share of a fresh model's work. It is small because the model may use other operators, such as one for a whole
@@ -41,18 +44,23 @@ class WorkCount:
             self._watched = work_of(step, watched=True)[0]
 
     def after_steps(self, step: Callable[[], Any]) -> list[Finding]:
-        """Runs two more steps. GB316 if they do less than half of the watched step's work, or defer it."""
-        done = 0
-        for _ in range(2):
+        """Runs two more steps. GB316 if they do less than half of the watched step's work, and so do more of them on
+        average (a model may draw its depth at random), or if they defer it.
+        """
+        least, works = LEAST_SHARE * (self._watched or 0), list[int]()
+        for _ in range(_STEPS_ON_AVERAGE):
             work, result = work_of(step, watched=False) if self._seen else (0, step())
             if (promised := deferred(result)) is not None:
                 return [finding("GB316", f"A step after the measured ones returned {promised}.", promised=promised)]
-            done = max(done, work)
-        self._done = done if self._seen else None
-        if not self._watched or done >= LEAST_SHARE * self._watched:
+            works.append(work)
+            if len(works) == _STEPS_AFTER and max(works) >= least:
+                break
+        self._done = max(works) if self._seen else None
+        done = fmean(works)
+        if not self._watched or len(works) == _STEPS_AFTER or done >= least:
             return []
         share = format_percent(done / self._watched)
-        message = f"A step after the measured ones did {share} of the work of one that was watched."
+        message = f"Steps after the measured ones did {share} of the work of one that was watched."
         return [finding("GB316", message, watched=self._watched, done=done)]
 
     def against_model(self, workload: Any) -> list[Finding]:
