@@ -11,13 +11,12 @@ from gpubench.core.records import Effective, Failure
 from gpubench.core.units import format_bytes
 from gpubench.protocol.messages import Failed
 from gpubench.worker.workloads.base import Missing, Unsupported
+from gpubench.worker.workloads.users_errors import in_one_line
 
 _SIZE = r"(\d+(?:\.\d+)?)\s*(bytes|[KMGT]i?B)"
 _BINARY = {f"{prefix}iB": 2 ** (10 * power) for power, prefix in enumerate("KMGT", 1)}
 _DECIMAL = {f"{prefix}B": 10 ** (3 * power) for power, prefix in enumerate("kMGT", 1)}
 _SCALES = {"bytes": 1, **_BINARY, **_DECIMAL}
-_CAUGHT_ELSEWHERE = re.compile(r"Caught \w+ in (?:DataLoader worker|pin memory thread|replica).*")
-"""How torch begins the message of an exception that it carries over from a loader's process, or another thread."""
 _REQUESTED = re.compile(rf"(?:Tried to allocate|tried to allocate|Unable to allocate) {_SIZE}")
 _FREE = re.compile(rf"of which {_SIZE} is free|{_SIZE} free")
 _TOTAL = re.compile(rf"total capacity of {_SIZE}|{_SIZE} total capacity")
@@ -124,18 +123,11 @@ def _reason(error: BaseException, phase: str, short: BaseException | None) -> st
     if short is not None:
         requested = _sizes(str(short)).get("requested_bytes")
         return f"out of memory in {phase}" + (f" (asked for {format_bytes(requested)})" if requested else "")
-    lines = [line.strip() for line in _message(error)[:_LONGEST_MESSAGE].splitlines() if line.strip()]
-    first = lines[0] if lines else type(error).__name__
-    if _CAUGHT_ELSEWHERE.fullmatch(first) and len(lines) > 1:
-        return f"{lines[-1]} ({first.rstrip('.')})"  # torch's message holds the traceback, whose end says what it was
     if isinstance(error, SystemExit | GpubenchError | SettingsMismatch):
-        return first
+        return _message(error).strip().partition("\n")[0]
     notes = [str(note).partition("\n")[0] for note in getattr(error, "__notes__", ())]
-    return (
-        ". ".join([f"{type(error).__name__}: {first.rstrip('.')}", *notes])
-        if notes
-        else f"{type(error).__name__}: {first}"
-    )
+    said = in_one_line(error, _LONGEST_MESSAGE)
+    return ". ".join([said.rstrip("."), *notes]) if notes else said
 
 
 def _sizes(message: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.base import Health
 from gpubench.worker.workloads.compiled import CompileStats, graphs_made
 from gpubench.worker.workloads.supervised.supervised import Supervised
+from gpubench.worker.workloads.users_errors import in_one_line
 
 Metrics = tuple[dict[str, float | None], dict[str, str]]
 """Values by metric, and the reason for each None."""
@@ -195,7 +196,7 @@ def close(workload: Any) -> list[Finding]:
         return [finding("GB102", f"The workload's `close` did not return within {CLOSE_TIMEOUT_S:.0f} s.")]
     except Exception as error:  # noqa: BLE001 - the figures stand whatever it is; the log has its traceback
         traceback.print_exc(file=sys.stderr)
-        return [finding("GB102", f"The workload's `close` raised {type(error).__name__}: {error}")]
+        return [finding("GB102", f"The workload's `close` raised {in_one_line(error)}")]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

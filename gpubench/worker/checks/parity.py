@@ -13,6 +13,7 @@ from gpubench.worker.checks.after_steps import Metrics, all_absent
 from gpubench.worker.job import RunningJob
 from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.base import ParityProbe
+from gpubench.worker.workloads.users_errors import in_one_line
 
 _RANDOM_SHARE = 0.25
 """If outputs of two calls differ by more than this share of the error, the model is random and cannot be compared with
@@ -34,7 +35,7 @@ def checked(launch: RunningJob, workload: Any, case: Case, device: Any) -> tuple
         parity = check(workload, case, device)
     except Exception as error:  # noqa: BLE001 - a failed check leaves the figure unverified; the log has its traceback
         traceback.print_exc()
-        parity = f"The parity check itself failed: {type(error).__name__}: {error}"
+        parity = f"The parity check itself failed: {in_one_line(error)}"
     if isinstance(parity, str):
         launch.findings.append(finding("GB306", parity))
         return None, all_absent(_METRICS, parity)
@@ -69,7 +70,7 @@ def check_outputs(launch: RunningJob, workload: Any, case: Case, device: Any) ->
         found = optional_facts.check_outputs(workload, device)
     except Exception as error:  # noqa: BLE001 - a failed check leaves the outputs unverified; the log has its traceback
         traceback.print_exc()
-        message = f"The check of measured outputs itself failed: {type(error).__name__}: {error}"
+        message = f"The check of measured outputs itself failed: {in_one_line(error)}"
         launch.findings.append(finding("GB306", message))
         return
     limit = 2 * limits_of(case).logits

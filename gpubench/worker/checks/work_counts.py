@@ -20,6 +20,7 @@ from gpubench.worker.workloads.supervised.batches import Cast, moved, seeded
 from gpubench.worker.workloads.supervised.examples import Batch
 from gpubench.worker.workloads.supervised.parity_probe import switch_off_randomness
 from gpubench.worker.workloads.supervised.supervised import Supervised
+from gpubench.worker.workloads.users_errors import in_one_line
 from gpubench.worker.workloads.watched_steps import AllThreads
 
 LEAST_BATCH = 2
@@ -120,8 +121,8 @@ def _counted_on_meta(workload: Supervised, case: Case, count: Callable[[Supervis
         return count(workload, torch.device("meta"))
     except Exception as error:  # noqa: BLE001 - the user's code need not run on tensors without values
         if not workload.reads_values:
-            said = str(error).partition("\n")[0][:_MOST_SAID]
-            return Count(None, f"torch could not count this model without running it: {type(error).__name__}: {said}")
+            said = in_one_line(error, _MOST_SAID)
+            return Count(None, f"torch could not count this model without running it: {said}")
     return count(workload, torch.device(case.device))._replace(depends_on_data=True)
 
 

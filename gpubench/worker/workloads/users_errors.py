@@ -1,5 +1,6 @@
 """Describes an exception of the user's code in one sentence: the error, the line that raised it, and a remedy."""
 
+import re
 import sysconfig
 import traceback
 from pathlib import Path
@@ -11,10 +12,29 @@ _NOT_THE_USERS = (
 )
 _NEEDS_GPU = ("NVIDIA", "CUDA", "cuda")
 _LONGEST = 600
+_HOLDS_TRACEBACK = re.compile(
+    r"Caught \w+ in (?:DataLoader worker|pin memory thread|replica).*|"
+    r"The following operation failed in the TorchScript interpreter\."
+)
+"""How torch begins the message of an exception that it carries over from another process, a thread or its
+interpreter. The end of the message says what it was.
+"""
+
+
+def in_one_line(error: BaseException, longest: int = _LONGEST) -> str:
+    """`ValueError: too wide`: the line of the message, cut after `longest` characters, that says what happened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if len(lines) > 1 and _HOLDS_TRACEBACK.fullmatch(lines[0]):
+        return f"{lines[-1][:longest]} ({lines[0].rstrip('.')})"
+    return f"{type(error).__name__}: {lines[0][:longest]}"
 
 
 def raised(error: BaseException) -> str:
     """`ValueError: too wide (net.py, line 7)`: one line, with the innermost line that is in the user's own files."""
+    if _HOLDS_TRACEBACK.match(str(error)):
+        return in_one_line(error)
     text = " ".join(str(error).split())
     if isinstance(error, SyntaxError):
         text, where = error.msg, f"{Path(error.filename or '').name}, line {error.lineno}"

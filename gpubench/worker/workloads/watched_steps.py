@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from gpubench.worker.process_lifetime import flush_output
 from gpubench.worker.workloads.numerics import dtype_name, layout_of, no_autotuning
 from gpubench.worker.workloads.operator_mode import OperatorMode, name_of
+from gpubench.worker.workloads.users_errors import in_one_line
 
 CONVOLUTION = re.compile(r"q?conv\w*|miopen|deform\w*")
 PRODUCT = re.compile(r"[a-z]*(mm|matmul|gemm|gemv|mv|dot|linear|attention|attn|lstm|gru|rnn|einsum)|transformer")
@@ -276,7 +277,7 @@ def observe(step: Callable[[], Any], device_type: str = "cpu", num_steps: int | 
     try:
         return _observe(step, device_type, num_steps)
     except Exception as error:  # noqa: BLE001 - torch has operators that refuse to be watched
-        unwatched = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:200]
+        unwatched = in_one_line(error)
     step()  # raises as well, if it was not for being watched
     return {"compute_dtype": None, "memory_format": None, "autocast_dtype": None, "extra": {"unwatched": unwatched}}
 

@@ -85,7 +85,7 @@ def test_other_errors_are_not_taken_for_it(error):
 
 
 def test_an_error_without_words_still_has_a_reason():
-    assert as_failed(KeyError(), "build").reason == "KeyError: KeyError()"
+    assert as_failed(KeyError(), "build").reason == "KeyError"
 
 
 def test_the_reason_is_the_first_line_and_the_failure_keeps_all():
@@ -94,13 +94,20 @@ def test_the_reason_is_the_first_line_and_the_failure_keeps_all():
     assert failed.failure.message == "\nfirst\nsecond"
 
 
-def test_the_reason_of_an_error_in_a_loader_s_process_is_what_happened_there():
+@pytest.mark.parametrize(
+    "first",
+    [
+        "Caught ValueError in DataLoader worker process 0",
+        "The following operation failed in the TorchScript interpreter",
+    ],
+)
+def test_the_reason_of_an_error_that_torch_carries_over_is_what_happened_there(first):
     said = (
-        "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        f"{first}.\nOriginal Traceback (most recent call last):\n"
         '  File "wl.py", line 12, in __getitem__\n    raise ValueError("bad sample 40")\nValueError: bad sample 40\n'
     )
     failed = as_failed(ValueError(said), "warmup")
-    assert failed.reason == "ValueError: bad sample 40 (Caught ValueError in DataLoader worker process 0)"
+    assert failed.reason == f"ValueError: bad sample 40 ({first})"
     assert failed.failure.message == said
 
 
