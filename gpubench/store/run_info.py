@@ -94,6 +94,11 @@ class ArmInfo(Frozen):
     name: str
     given: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def asked(self) -> str:
+        """What was given, for a person: `env.OMP_NUM_THREADS=1, git=main`."""
+        return ", ".join(f"{key}={value}" for key, value in self.given.items() if key != "commit")
+
 
 class TuneGoal(Frozen):
     """What `gpubench tune` looked for. `price`: money per hour of the machine; `cost` needs it."""

@@ -56,8 +56,8 @@ def command(
     """One run or one case in full.
 
     RUN is a folder, the start of a run's name, a tag, `@last` (the default), or `@last~2` (two before the last).
-    CASE is a number in the run's table, a label, or a case id. --json and --csv name the arm of each case of a run with
-    arms.
+    CASE is a number in the run's table, a label, or a case id. A run with arms is shown arm by arm (`gpubench compare`
+    compares them), and --json and --csv name the arm of each case.
 
     \b
     Examples:
@@ -68,6 +68,7 @@ def command(
       gpubench show 20261123 --json    as schemas/run-document-1.json describes
       gpubench show baseline --csv > runs.csv
     """  # noqa: D301 - click looks for the character itself
+    from gpubench.analysis.compare.run_sides import arms_of
     from gpubench.analysis.summary.run_summary import summarise_run
     from gpubench.cli.open_run import open_run, pick_case, shown_name
     from gpubench.store.run_names import split_case
@@ -80,12 +81,23 @@ def command(
     if as_json or as_csv:
         sys.stdout.writelines(_exported(stored, case, hourly, as_json=as_json))
         return
-    summary = summarise_run(stored, price_per_hour=hourly)
-    chosen = None if case is None else pick_case(summary, case)
-    if chosen is not None:
-        _print_case(chosen, summary.info, stored.folder, wide=wide)
-    else:
-        _print_run(summary, stored, shown_name(stored.folder, store), everything=everything, wide=wide)
+    name, arms = shown_name(stored.folder, store), arms_of(stored)
+    for arm in arms or (None,):
+        summary = summarise_run(stored, arm=arm, price_per_hour=hourly)
+        told = "" if arm is None else f", arm {arm}{_given(summary.info, arm)}"
+        chosen = None if case is None else pick_case(summary, case)
+        if chosen is not None:
+            _print_case(chosen, summary.info, stored.folder, told, wide=wide)
+        else:
+            _print_run(summary, stored, name, told, everything=everything, wide=wide)
+    if arms:
+        click.echo(f"\n`gpubench compare {name}` compares the arms.")
+
+
+def _given(info: "RunInfo", arm: str) -> str:
+    """What was asked for the arm, in brackets; empty if nothing was."""
+    asked = next((each.asked for each in info.arms if each.name == arm), "")
+    return f" ({asked})" if asked else ""
 
 
 def _exported(stored: "Run", case: str | None, price: float | None, *, as_json: bool) -> "Iterator[str]":
@@ -102,7 +114,7 @@ def _exported(stored: "Run", case: str | None, price: float | None, *, as_json: 
     return csv_parts(ExportedRun(stored, sides), index)
 
 
-def _print_case(chosen: "CaseSummary", info: "RunInfo", folder: Path, *, wide: bool) -> None:
+def _print_case(chosen: "CaseSummary", info: "RunInfo", folder: Path, arm: str, *, wide: bool) -> None:
     from dataclasses import replace
 
     from gpubench.cli.screens.final_screen import result_writer
@@ -111,6 +123,8 @@ def _print_case(chosen: "CaseSummary", info: "RunInfo", folder: Path, *, wide: b
     from gpubench.report.pages.profile_page import profile_page
 
     page = case_page(chosen, info, text=_log(chosen, folder))
+    first, *others = page.sections
+    page = replace(page, sections=(replace(first, heading=f"{first.heading}{arm}"), *others))
     profile = stored_profile(folder, chosen.planned.index)
     if profile is not None:
         more = profile_page(profile, trace=stored_trace(folder, chosen.planned.index))
@@ -126,7 +140,9 @@ def _log(chosen: "CaseSummary", folder: Path) -> str:
     return next((text for log in logs if (text := read_log(folder, log))), "")
 
 
-def _print_run(summary: "RunSummary", stored: "Run", name: str, *, everything: bool, wide: bool) -> None:
+def _print_run(summary: "RunSummary", stored: "Run", name: str, arm: str, *, everything: bool, wide: bool) -> None:
+    from dataclasses import replace
+
     from gpubench.cli.screens.final_screen import result_writer
     from gpubench.profile.figures.summary_model import stored_profiles
     from gpubench.report.build import build_report, sections_of
@@ -141,7 +157,8 @@ def _print_run(summary: "RunSummary", stored: "Run", name: str, *, everything: b
         list_skipped=everything,
     )
     writer = result_writer(wide=wide)
-    writer.report(build_report(view, pages=False, only=()))
+    model = build_report(view, pages=False, only=())
+    writer.report(replace(model, title=f"{model.title}{arm}"))
     # Written as they are made: together, the tables of ten thousand cases take more memory than their figures.
     for section in sections_of(view, None if everything else SECTIONS):
         writer.section(section)

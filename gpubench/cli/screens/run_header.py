@@ -43,10 +43,7 @@ def _arms(info: RunInfo) -> list[Fact]:
     if not info.arms:
         return []
     how = "alternating blocks of steps in one process" if info.interleave == "block" else "launches in turn"
-    said = []
-    for arm in info.arms:
-        given = ", ".join(f"{key}={value}" for key, value in arm.given.items() if key != "commit")
-        said.append(f"{arm.name} ({given or 'as the suite says'})")
+    said = [f"{arm.name} ({arm.asked or 'as the suite says'})" for arm in info.arms]
     return [Fact("Arms", line(", ".join(said))), Fact("", line(how))]
 
 

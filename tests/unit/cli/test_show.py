@@ -157,6 +157,20 @@ def test_arms_are_kept_apart_in_json_and_csv(tmp_path: Path, capsys: pytest.Capt
     assert {row["arm"]: float(row["value"]) for row in rows if row["metric"] == "throughput"} == speeds
 
 
+@pytest.mark.parametrize("case", ["", ":1"])
+def test_arms_are_kept_apart_on_the_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str) -> None:
+    made = two_arms()
+    made.measured(1000.0, head=500.0, batch_size=64)
+    made.write(tmp_path, "ab")
+    assert show(tmp_path, f"ab{case}") == ExitStatus.OK
+    base, head = capsys.readouterr().out.replace("\u202f", " ").split(", arm head")
+    assert ", arm base" in base
+    assert "1 000" in base
+    assert "500" in head
+    assert "750" not in base + head
+    assert f"`gpubench compare {tmp_path / 'ab'}` compares the arms." in head.replace("\n", " ")
+
+
 def test_json_and_csv_exclude_each_other(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert show(store, "--json", "--csv") == ExitStatus.USAGE
     assert "exclude each other" in capsys.readouterr().err
