@@ -38,7 +38,7 @@ class ArmJudge:
         what = f"{name_of(state, commit)} against {'the good commit' if against is None else name_of(state, against)}"
         self._show(what)
         reference = state.good if against is None else state.commits[against]
-        left_s = self._left_s()
+        self._left_s()
         try:
             candidate = _arm_of(state.commits[commit])
         except UsageError as error:
@@ -51,9 +51,9 @@ class ArmJudge:
             selection=state.selection if state.case_id is None else None,
             cases=() if state.case_id is None else (state.case_id,),
             store=self._folder,
-            budget_s=left_s,
         )
         request = replace(request, **asked.fields(self._loaded, len(request.wanted()), arms))
+        request = replace(request, budget_s=self._left_s())  # what came before takes minutes where arms are installed
         settings = judge_settings(state)
         verdicts = Verdicts([arm.name for arm in arms], request.rounds or state.rounds, settings, request.screen_rounds)
         outcome = start(request, self._listener(what, verdicts), Decisions(settled=verdicts))
@@ -64,7 +64,7 @@ class ArmJudge:
         first, (second,) = arm_sides(run)
         metrics = COMPARED if state.metric is None else (state.metric,)
         compared = compare_sides(first, second, metrics, settings)
-        return CommitsCompared(run.info.run, compared.changes)
+        return CommitsCompared(run.info.run, compared.changes, folder=outcome.folder)
 
     def _left_s(self) -> float | None:
         """Seconds of the budget; `SearchStopped` if there are none."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import log1p
+from pathlib import Path
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
 from gpubench.analysis.summary.case_summary import CaseSummary
@@ -32,11 +33,14 @@ class SearchStopped(Exception):  # noqa: N818 - not an error: what was judged is
 
 @dataclass(frozen=True)
 class CommitsCompared:
-    """A measured judgement: the change of every case, from the run of this name; `skipped` says why there is none."""
+    """A measured judgement: the change of every case, from the run of this name, in `folder`; `skipped` says why there
+    is none.
+    """
 
     run: str | None
     changes: tuple[CaseChange, ...] = ()
     skipped: str | None = None
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class SearchAnswer:
 
 def judge_settings(state: StoredBisection) -> CompareSettings:
     """The comparison settings of each judgement."""
-    return CompareSettings(sesoi=state.sesoi, looks=LOOKS, max_rounds=max(state.rounds, LOOKS[-1]))
+    return CompareSettings(sesoi=state.sesoi, looks=LOOKS, max_rounds=state.rounds)
 
 
 def search(state: StoredBisection, judge: Judge, keep: Keep) -> StoredBisection:
@@ -110,7 +114,7 @@ def _first(state: StoredBisection, judge: Judge) -> StoredBisection:
     if not measured:
         raise UsageError(
             f"no case has {state.metric or 'a speed'} in both commits, the good one and {name_of(state, last)}",
-            hint=f"`gpubench show {judged.run}` says how its cases ended.",
+            hint=f"`gpubench show {judged.folder}` says how its cases ended.",
         )
     worse = [change for change in measured if _moved(state, change).judgement == "worse"]
     chosen = max(worse or measured, key=lambda change: _least(_moved(state, change)))
@@ -125,14 +129,15 @@ def _check_worse(state: StoredBisection) -> None:
     total = state.judgements[0]
     if total.judgement == "worse":
         return
-    said = {
-        "same": "the two commits are the same",
-        "better": "the later commit is better",
-        "unclear": "the rounds cannot tell",
-    }
+    told = f"{described(state, total)} in {state.label}"
+    if total.judgement == "unclear":
+        raise UsageError(
+            f"{state.rounds} rounds cannot tell commit {name_of(state, total.commit)} from the good one: {told}",
+            hint="Start again with more --rounds, a longer `measure.max_time`, or on a quieter machine.",
+        )
+    said = "the two commits are the same" if total.judgement == "same" else "the later commit is better"
     raise UsageError(
-        f"commit {name_of(state, total.commit)} is not worse than the good one: {described(state, total)} in "
-        f"{state.label}; {said[total.judgement]}",
+        f"commit {name_of(state, total.commit)} is not worse than the good one: {told}; {said}",
         hint=f"Choose another case (-k) or metric (--metric). If smaller changes matter, lower --sesoi "
         f"({state.sesoi:.3g} now).",
     )

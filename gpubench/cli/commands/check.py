@@ -132,6 +132,7 @@ def command(
     from gpubench.cli.gate.check_run import CheckEnd, check_stored
     from gpubench.cli.gate.choose_sides import CheckRequest
     from gpubench.cli.gate.pytest_gate import check_files
+    from gpubench.core.secrets import hide_secrets
     from gpubench.store.atomic_files import prepare_output
 
     asked = CheckRequest(
@@ -143,7 +144,7 @@ def command(
         force,
         arm,
         update,
-        accept,
+        None if accept is None else hide_secrets(accept),
         baselines,
         store,
         on_unclear,

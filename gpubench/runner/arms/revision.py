@@ -86,9 +86,12 @@ def commit_of(revision: Revision) -> Commit:
 
 
 def _commits(root: Path, *arguments: str) -> list[Commit]:
-    lines = (_git(root, "log", "--format=%H%x09%cs%x09%an%x09%s", *arguments, "--") or "").splitlines()
-    parts = [line.split("\t", 3) for line in lines]
-    return [Commit(commit=commit, date=date, author=author, subject=subject) for commit, date, author, subject in parts]
+    told = _git(root, "log", "-z", "--format=%H%x00%cs%x00%an%x00%s", *arguments, "--") or ""
+    fields = iter(told.split("\0"))  # a subject may be empty, or have any character but NUL and the end of a line
+    return [
+        Commit(commit=commit, date=date, author=author, subject=subject)
+        for commit, date, author, subject in zip(fields, fields, fields, fields, strict=False)
+    ]
 
 
 def check_out(revision: Revision, target: Path) -> None:

@@ -10,6 +10,7 @@ from gpubench.cli.bisect_search import CommitsCompared, SearchStopped, judge_set
 from gpubench.cli.main import main
 from gpubench.core.errors import ExitStatus
 from gpubench.core.metrics import METRICS
+from gpubench.runner.arms.revision import commit_of, commits_between, find_revision
 
 NUM = 12
 
@@ -24,9 +25,9 @@ def toy(tmp_path_factory):
 
 
 class FakeJudge:
-    """Commits from `first_bad` on take `effect` longer in the second case; those of `broken` cannot be judged."""
+    """Commits from `first_bad` on take `effect` longer in the second case, `spread` apart; those of `broken` cannot be judged."""
 
-    first_bad, effect, broken, stop_after, asked = 7, 0.05, (), None, []
+    first_bad, effect, spread, broken, stop_after, asked = 7, 0.05, 0.001, (), None, []
 
     def __init__(self, loaded, folder, show, until_s=None):
         self.cases = loaded.cases
@@ -42,7 +43,7 @@ class FakeJudge:
         changes = []
         for case, moved in zip(self.cases, (0.0, effect), strict=True):
             if state.case_id in (None, case.case_id):
-                logs = [moved + 0.001 * (-1) ** number for number in range(10)]
+                logs = [moved + self.spread * (-1) ** number for number in range(10)]
                 judged = compare_log_ratios(logs, judge_settings(state))
                 change = ratio_change(METRICS["throughput"], judged)
                 changes.append(
@@ -155,3 +156,23 @@ def test_a_damaged_search_is_named(judge, tmp_path, capsys):
     (folder / "bisection.json").write_text('{"schema": 1}')
     assert main(["bisect", "--resume", str(folder)]) == ExitStatus.USAGE
     assert "is not a bisection of this gpubench" in " ".join(capsys.readouterr().err.split())
+
+
+def test_rounds_that_cannot_tell_are_not_called_not_worse(judge, tmp_path, capsys):
+    judge.spread = 0.2
+    assert bisect(tmp_path, "--rounds", "10") == ExitStatus.USAGE
+    said = " ".join(capsys.readouterr().err.split())
+    assert "10 rounds cannot tell commit" in said
+    assert "more --rounds" in said
+    assert "--sesoi" not in said
+
+
+@pytest.mark.parametrize("subject", ["", "a form\x0cfeed", "a line\u2028separator", "a\ttab"])
+def test_commits_have_whatever_subject(toy, subject):
+    toy.git("commit", "--allow-empty", "--allow-empty-message", "-m", subject)
+    try:
+        good, bad = (find_revision(text, folder=toy.folder) for text in ("HEAD~2", "HEAD"))
+        assert [commit.subject for commit in commits_between(good, bad)][1:] == [subject]
+        assert commit_of(bad).subject == subject
+    finally:
+        toy.git("reset", "--hard", "HEAD~1")

@@ -743,6 +743,13 @@ class TestBaseline:
         assert not Path("suites").exists()
         assert json.loads(Path("reports/arms/gate.json").read_text())["accepted"] == "known"
 
+    def test_a_reason_keeps_the_secrets_of_the_environment(self, capsys, monkeypatch):
+        monkeypatch.setenv("DB_PASSWORD", "correcthorse99battery")
+        arms(900.0)
+        status, out, err = check(capsys, "--accept", "because of correcthorse99battery")
+        assert status == 0
+        assert "correcthorse99battery" not in out + err + Path("reports/arms/gate.json").read_text()
+
     def test_a_baseline_file_may_be_named(self, capsys):
         stored("a")
         check(capsys, "a", "--update")
