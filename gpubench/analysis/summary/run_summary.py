@@ -26,7 +26,6 @@ from gpubench.store.run_info import PlannedCase, RunInfo
 _WORST_FIRST = (Status.FAILED, Status.TIMEOUT, Status.OOM, Status.UNSUPPORTED, Status.SKIPPED)
 _LEAST_SPREAD = 0.01
 _MUCH_MORE = 3.0
-_OF_THE_MODEL = {"model_bytes": "bytes of weights", "flops_per_sample": "FLOPs per sample"}
 _ROUNDING = 1e-6
 LEAST_LAUNCHES = 6
 LEAST_APART = 0.02
@@ -200,19 +199,18 @@ def merge_findings(records: Sequence[Record]) -> tuple[Finding, ...]:
 
 
 def several_models(ok: Sequence[Record]) -> Finding | None:
-    """GB308 if launches of one arm had models of different sizes or work, so that their mean is of nothing."""
-    for name, what in _OF_THE_MODEL.items():
-        if len({record.metrics.get(name) for record in ok}) < 2 or (name == "flops_per_sample" and _may_vary(ok)):
-            continue
-        of_arm: dict[str | None, set[float]] = {}
-        for record in ok:
-            if (value := record.metrics.get(name)) is not None:
-                of_arm.setdefault(record.arm, set()).add(value)
-        low, high = max(((min(each), max(each)) for each in of_arm.values()), key=_ratio, default=(0.0, 0.0))
-        if high > low * (1 + _ROUNDING):
-            message = f"Launches had different models: {format_number(low)} to {format_number(high)} {what}."
-            return finding("GB308", message, low=low, high=high, metric=name)
-    return None
+    """GB308 if launches of one arm had models of different work, so that their mean is of nothing."""
+    if len({record.metrics.get("flops_per_sample") for record in ok}) < 2 or _may_vary(ok):
+        return None
+    of_arm: dict[str | None, set[float]] = {}
+    for record in ok:
+        if (value := record.metrics.get("flops_per_sample")) is not None:
+            of_arm.setdefault(record.arm, set()).add(value)
+    low, high = max(((min(each), max(each)) for each in of_arm.values()), key=_ratio, default=(0.0, 0.0))
+    if high <= low * (1 + _ROUNDING):
+        return None
+    message = f"Launches had different models: {format_number(low)} to {format_number(high)} FLOPs per sample."
+    return finding("GB308", message, low=low, high=high)
 
 
 def _may_vary(ok: Sequence[Record]) -> bool:

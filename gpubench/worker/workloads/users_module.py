@@ -19,10 +19,8 @@ from gpubench.worker.workloads.classifier.formats import Format, Samples, parts_
 from gpubench.worker.workloads.numerics import NUMERICS, own_dtype, real_parts
 from gpubench.worker.workloads.supervised.batches import Cast, seeded
 from gpubench.worker.workloads.supervised.steps import tensors_in
+from gpubench.worker.workloads.supervised.undisturbed import FEW, of_few, undisturbed
 from gpubench.worker.workloads.users_errors import raised, remedy
-
-_PROBED = 2
-"""Samples in the forward that finds the shape of the output."""
 
 
 class Judged(NamedTuple):
@@ -138,21 +136,23 @@ class UsersModule(Classifier):
         )
 
     def _judge(self, case: Case, sizes: Format) -> Judged:
-        """Decides from one forward of two samples on the CPU."""
+        """Decides from one forward of a few samples on the CPU."""
         torch.manual_seed(case.seed)
         model = self._spare = self._taking(self._made(case), sizes.inputs)
         if case.mode == "train" and not any(parameter.requires_grad for parameter in model.parameters()):
             raise Unsupported(f"{self.name} has no parameters to train; measure it with -s mode=infer")
-        samples = sizes.random(_PROBED, seeded(case.seed))[0]
-        samples = Cast(own_dtype(model), torch.contiguous_format)(samples)
-        was_training = model.training
+        cast, was_training = Cast(own_dtype(model), torch.contiguous_format), model.training
+
+        def output_of(num_samples: int) -> tuple[Any, int]:
+            samples = cast(sizes.random(num_samples, seeded(case.seed))[0])
+            with torch.no_grad(), undisturbed(model):
+                return model.eval()(samples), num_samples
+
         try:
-            with torch.no_grad():
-                output = model.eval()(samples)
+            output, num_samples = of_few(case, output_of)
         except Exception as error:
             raise UsageError(
-                f"{self.name} cannot take a batch of {_PROBED} samples of {_shown_inputs(sizes.inputs)}: "
-                f"{raised(error)}",
+                f"{self.name} cannot take a batch of {FEW} samples of {_shown_inputs(sizes.inputs)}: {raised(error)}",
                 hint=remedy(error)
                 or "Is the shape of one sample right (--input)? It has no batch dimension. "
                 f"The module takes {_arguments_of(_inner(model))}.",
@@ -164,9 +164,10 @@ class UsersModule(Classifier):
                 raise UsageError(f"{self.name} returned no loss, which `loss: output` asks for.")
             return Judged("output")
         shape = tuple(self.logits(output).shape)
-        if not shape or shape[0] != _PROBED:
+        if not shape or shape[0] != num_samples:
             raise UsageError(
-                f"{self.name} returned {_shown(shape)} for a batch of {_PROBED}: the first dimension must be the batch."
+                f"{self.name} returned {_shown(shape)} for a batch of {num_samples}: the first dimension must be the "
+                "batch."
             )
         is_text = any(part.below is not None and part.shape for part in parts_of(sizes.inputs))
         if case.loss is None and self._computed(output).is_complex():

@@ -64,18 +64,15 @@ def launches(name, *arms_and_values, findings=()):
     return build
 
 
-@pytest.mark.parametrize("name", ["model_bytes", "flops_per_sample"])
-def test_launches_of_different_models_have_no_figure(name):
-    summary = only(launches(name, (None, 2792.0), (None, 2792.0), (None, 88104.0)))
+def test_launches_of_different_models_have_no_figure():
+    summary = only(launches("flops_per_sample", (None, 2792.0), (None, 2792.0), (None, 88104.0)))
     assert (summary.correctness, summary.validity, codes(summary)) == ("fail", Validity.INVALID, ["GB308"])
-    assert (
-        summary.findings[0].message.replace("\u202f", " ").startswith("Launches had different models: 2 792 to 88 104 ")
-    )
+    assert "2 792 to 88 104 FLOPs" in summary.findings[0].message.replace("\u202f", " ")
 
 
 def test_arms_may_differ():
-    assert codes(only(launches("model_bytes", ("base", 10.0), ("head", 20.0)))) == []
-    assert codes(only(launches("model_bytes", ("base", 10.0), ("head", 20.0), ("head", 30.0)))) == ["GB308"]
+    assert codes(only(launches("flops_per_sample", ("base", 10.0), ("head", 20.0)))) == []
+    assert codes(only(launches("flops_per_sample", ("base", 10.0), ("head", 20.0), ("head", 30.0)))) == ["GB308"]
 
 
 @pytest.mark.parametrize(

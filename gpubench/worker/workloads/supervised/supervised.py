@@ -36,9 +36,8 @@ from gpubench.worker.workloads.supervised.steps import (
     health_of,
     no_phases,
 )
+from gpubench.worker.workloads.supervised.undisturbed import FEW, of_few, undisturbed
 from gpubench.worker.workloads.watched_steps import LEAST_STEPS, observe
-
-PROBE_SAMPLES = 2
 
 
 class Supervised(LearningTask):
@@ -76,9 +75,9 @@ class Supervised(LearningTask):
         """
         torch.manual_seed(case.seed)
         model = self.make_model(case)
-        give_lazy_sizes(model, lambda: map_tensors(torch.zeros_like, self.example(case, 2)))
+        give_lazy_sizes(model, lambda: map_tensors(torch.zeros_like, self.example(case, FEW)))
         if settled or case.mode == "infer":
-            normalisation.settle(model, partial(self.example, case))
+            of_few(case, lambda few: normalisation.settle(model, partial(self.example, case, few)))
         model = cast_floats(model, NUMERICS[case.precision].weights).to(device=device)
         model = model.to(memory_format=layout_of(case)).train(case.mode == "train")
         if case.compress != "none" and case.mode == "infer":
@@ -195,7 +194,8 @@ class Supervised(LearningTask):
         modes: dict[str, Any] = {}
         # All ranks must run the same number of forwards, in which they may wait for each other.
         num_steps = None if self.distribute is None else LEAST_STEPS
-        seen = observe(lambda: modes.update(self._forward(inputs, targets)), first.device.type, num_steps)
+        with undisturbed(model, buffers_only=self.distribute is not None):
+            seen = observe(lambda: modes.update(self._forward(inputs, targets)), first.device.type, num_steps)
         compressed = compression.facts(model, seen)
         if compressed["compress"] == "int8-dynamic":
             seen = compression.without_integers(seen)
@@ -220,28 +220,23 @@ class Supervised(LearningTask):
         }
 
     def _forward(self, inputs: Any, targets: Any) -> dict[str, Any]:
-        """One forward without side effects (running statistics and the random state are restored), and its modes."""
+        """One forward, which leaves the random state as it was, and its modes."""
         case, model, engine, device = self._case, self.model, self._engine, first_tensor(inputs).device
         assert case is not None
         assert model is not None
         assert engine is not None
-        buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
         with (
             torch.random.fork_rng(accelerator_of(device).rng_devices()),
             torch.inference_mode(case.mode == "infer"),
             engine.autocast(),
         ):
             autocast = torch.is_autocast_enabled(device.type)
-            modes = {
+            return {
                 "autocast_dtype": dtype_name(torch.get_autocast_dtype(device.type)) if autocast else None,
                 "training": any(module.training for module in model.modules()),
                 "inference_mode": torch.is_inference_mode_enabled(),
                 "output_dtype": dtype_name(self._output(engine, model, inputs, targets).dtype),
             }
-        with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
-        return modes
 
     def _output(self, engine: TrainStep | InferStep, model: nn.Module, inputs: Any, targets: Any) -> torch.Tensor:
         """The model's output for the first few samples; on a rank without the whole model, the loss of the batch."""
@@ -249,7 +244,12 @@ class Supervised(LearningTask):
             loss = engine.learn(inputs, targets)
             engine.optimizer.zero_grad(set_to_none=True)
             return loss
-        return self.logits(model(map_tensors(lambda part: part[:PROBE_SAMPLES], inputs)))
+        assert self._case is not None
+
+        def logits_of(num_samples: int) -> torch.Tensor:
+            return self.logits(model(map_tensors(lambda part: part[:num_samples], inputs)))
+
+        return of_few(self._case, logits_of, most=self._case.batch)
 
     def _take_batch(self) -> Batch:
         """A batch as a step gets it, without adding to `input_waits_s`: the wait is not a step's."""

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from fakes import gpu_convolutions
@@ -6,7 +8,8 @@ from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import PRECISIONS, ParityLimits
 from gpubench.worker import effective_settings
 from gpubench.worker.checks import parity
-from gpubench.worker.workloads.base import ParityProbe
+from gpubench.worker.workloads import optional_facts
+from gpubench.worker.workloads.base import OutputCheck, ParityProbe
 from gpubench.worker.workloads.cnn import CNN, ReferenceCNN
 from gpubench.worker.workloads.registry import resolve
 
@@ -178,6 +181,26 @@ def test_nan_infinity_and_another_shape_fail(logits):
     result = parity.judge(probe_of(logits, torch.ones(1, 2)), ParityLimits(1e9, 1e9))
     assert not result.passed
     assert result.logits_rel_error == float("inf")
+
+
+@pytest.mark.parametrize(("draws", "unverified"), [((1.0, 1.0, 2.0), True), ((1.0,), False)])
+def test_a_model_that_draws_one_of_few_widths_is_unverified(draws, unverified):
+    class Draws:
+        drawn = iter(draws)
+
+        def parity(self, case, device):
+            logits = torch.full((1, 2), next(self.drawn, 1.0))
+            return ParityProbe(logits, None, None, torch.full((1, 2), 3.0), None, None, num_samples=1, again_NC=logits)
+
+    assert isinstance(parity.check(Draws(), Case(), "cpu"), str) == unverified
+
+
+@pytest.mark.parametrize(("change", "codes"), [(0.0, ["GB317"]), (0.01, ["GB317"]), (0.3, ["GB306"])])
+def test_outputs_that_depend_on_what_came_before_are_unverified(monkeypatch, change, codes):
+    launch = SimpleNamespace(job=SimpleNamespace(parity=True), findings=[])
+    monkeypatch.setattr(optional_facts, "check_outputs", lambda workload, device: OutputCheck(1.0, change, 8))
+    parity.check_outputs(launch, None, Case(precision="bf16"), "cpu")
+    assert [found.code for found in launch.findings] == codes
 
 
 def test_a_workload_without_parity_is_unverified():

@@ -105,6 +105,40 @@ class TrainsOnItsLoss(nn.Module):
         y = self.out(x)
         return {"loss": y.square().mean()} if self.training else [y]
 
+class Carried(nn.Module):
+    # The state goes from batch to batch, as in truncated backpropagation through time.
+    def __init__(self):
+        super().__init__()
+        self.embed, self.cell, self.state = nn.Embedding(50, 6), nn.LSTM(6, 8, batch_first=True), None
+        self.out, self.norm = nn.Linear(8, 50), nn.BatchNorm1d(5)
+        self.seen, self.steps = [], 0
+    def forward(self, tokens):
+        self.steps += 1
+        hidden, state = self.cell(self.norm(self.embed(tokens)), self.state)
+        self.state = tuple(each.detach() for each in state)
+        self.seen.append(state[0].detach())
+        assert {each.shape for each in self.seen} == {state[0].shape}
+        return self.out(hidden)
+
+class Cache(nn.Module):
+    # Its buffer is replaced in each pass.
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(6, 4)
+        self.register_buffer("seen", torch.zeros(0))
+    def forward(self, x):
+        y = self.out(x)
+        self.seen = torch.cat([self.seen, y.detach().float().mean().reshape(1)])
+        return y
+
+class Ghosts(nn.Module):
+    # Normalises groups of four samples.
+    def __init__(self):
+        super().__init__()
+        self.out, self.norm = nn.Linear(6, 4), nn.BatchNorm1d(4)
+    def forward(self, x):
+        return torch.cat([self.norm(part) for part in self.out(x).view(-1, 4, 4).unbind(0)])
+
 class Waves(nn.Module):
     def __init__(self):
         super().__init__()
@@ -353,6 +387,18 @@ def test_a_gradient_in_inference_is_refused_with_what_to_do(built):
         step()
     assert "torch.inference_mode(False)" in as_failed(caught.value, "warmup").reason
     built("Force", input="6")[1]()
+
+
+@pytest.mark.parametrize("mode", ["train", "infer"])
+@pytest.mark.parametrize(("name", "shape"), [("Carried", "int50:5"), ("Cache", "6"), ("Ghosts", "6")])
+def test_looks_at_a_few_samples_leave_no_trace(built, name, shape, mode):
+    workload, step, _ = built(name, mode=mode, input=shape)
+    step()
+    held = len(getattr(workload.model, "seen", ()))
+    assert workload.probe()["compute_dtype"] == "float32"
+    assert len(getattr(workload.model, "seen", ())) == held
+    step()
+    assert workload.health().finite
 
 
 @pytest.mark.parametrize("mode", ["train", "infer"])
