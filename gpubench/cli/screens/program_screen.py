@@ -36,9 +36,10 @@ def shown(command: Sequence[str]) -> str:
 def program_lines(command: Sequence[str], runs: Sequence[ProgramFigures], why_no_device: str) -> list[str]:
     """The figures of a command, a line each."""
     own = summarise_program(runs)
-    failed = next((run.exit_status for run in runs if run.exit_status), 0)
+    failed = [run.exit_status for run in runs if run.exit_status]
     facts = [count(len(runs), "run")] if len(runs) > 1 else []
-    facts += [f"exit status {failed}"] if failed else []
+    some = f"{len(failed)} with " if len(failed) < len(runs) else ""
+    facts += [f"{some}exit status {joined([str(each) for each in dict.fromkeys(failed)])}"] if failed else []
     how = f" ({', '.join(facts)})" if facts else ""
     lines = [f"{shown(command)}{how}", ""]
     lines += [_line(title, text) for title, text in _own_figures(own)]

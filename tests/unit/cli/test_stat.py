@@ -154,6 +154,11 @@ def test_a_single_run_that_failed_still_has_its_figures():
     assert program_lines(["a"], found.runs, "")[0] == "a (exit status 3)"
 
 
+def test_failed_runs_that_are_ignored_are_counted():
+    runs = [figures(exit_status=status) for status in (0, 7, 0, 9, 7)]
+    assert program_lines(["a"], runs, "")[0] == "a (5 runs, 3 with exit status 7 and 9)"
+
+
 def test_failures_may_be_ignored_but_stay_the_status():
     found = measure_programs(
         scripted({"a": 1.0}, run_1=figures(exit_status=3)), ["a"], None, runs=3, ignore_failure=True
