@@ -109,8 +109,12 @@ def test_two_nodes_train_together_and_each_rank_says_where_it_is(measured):
 
 def test_efficiency_is_against_one_process_on_a_node(measured):
     summary = summarise_run(measured[0])
-    entry = next(each for each in summary.cases if each.case.workload == "cnn" and each.case.world_size == 2)
-    assert 0 < entry.metrics["scaling_efficiency"].value < 2
+    alone, both = (
+        next(each.metrics for each in summary.cases if each.case.workload == "cnn" and each.case.world_size == size)
+        for size in (1, 2)
+    )
+    expected = both["throughput"].value / alone["throughput"].value / 2
+    assert both["scaling_efficiency"].value == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_collective_crosses_the_nodes_and_is_checked(measured):
