@@ -38,7 +38,7 @@ class ArmJudge:
         what = f"{name_of(state, commit)} against {'the good commit' if against is None else name_of(state, against)}"
         self._show(what)
         reference = state.good if against is None else state.commits[against]
-        self._left_s()
+        self._left_s()  # asked again after the installation, which takes minutes
         try:
             candidate = _arm_of(state.commits[commit])
         except UsageError as error:
@@ -52,8 +52,7 @@ class ArmJudge:
             cases=() if state.case_id is None else (state.case_id,),
             store=self._folder,
         )
-        request = replace(request, **asked.fields(self._loaded, len(request.wanted()), arms))
-        request = replace(request, budget_s=self._left_s())  # what came before takes minutes where arms are installed
+        request = replace(request, **asked.fields(self._loaded, len(request.wanted()), arms), budget_s=self._left_s())
         settings = judge_settings(state)
         verdicts = Verdicts([arm.name for arm in arms], request.rounds or state.rounds, settings, request.screen_rounds)
         outcome = start(request, self._listener(what, verdicts), Decisions(settled=verdicts))

@@ -80,6 +80,8 @@ class OpenedFiles:
         """A program is started, with the arguments of Python's `subprocess.Popen` event: it reads the files that its
         command names.
         """
+        if not self._wanted():
+            return
         _, command, folder, _ = arguments
         words = [command] if isinstance(command, str | bytes | os.PathLike) else command
         for word in map(os.fsdecode, words):

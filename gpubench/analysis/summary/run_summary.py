@@ -146,7 +146,8 @@ def summarise_case(
     """
     ok = [record for record in records if record.status is Status.OK]
     status, reason = merge_status(planned, records)
-    own = [each for each in (several_models(ok),) if each is not None]
+    different = several_models(ok)
+    own = [] if different is None else [different]
     correctness = "fail" if own else _correctness(ok)
     if len(ok) == 1 and planned.kind == "measure":
         own.append(finding("GB206", "One launch: the spread between processes is unknown, so there is no interval."))

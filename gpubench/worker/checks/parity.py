@@ -113,12 +113,11 @@ def check(workload: Any, case: Case, device: Any) -> Parity | str:
 
 def _again(probe: ParityProbe, offer: Any, case: Case, device: Any) -> Iterator[Any]:
     """The logits of more passes of the same batch: two passes of a model that draws one of few widths may agree."""
-    for number in range(1 + _MORE_PROBES):
-        again = probe if number == 0 else offer(case, device)
-        if number:
-            yield again.logits_NC
-        if again.again_NC is not None:
-            yield again.again_NC
+    if probe.again_NC is not None:
+        yield probe.again_NC
+    for _ in range(_MORE_PROBES):
+        again = offer(case, device)
+        yield from (each for each in (again.logits_NC, again.again_NC) if each is not None)
 
 
 def limits_of(case: Case) -> ParityLimits:

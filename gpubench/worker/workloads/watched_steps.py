@@ -284,12 +284,12 @@ def observe(step: Callable[[], Any], device_type: str = "cpu", num_steps: int | 
 
 def _observe(step: Callable[[], Any], device_type: str, num_steps: int | None) -> dict[str, Any]:
     casts: list[str | None] = []
-    with Observer() as first, no_autotuning():
-        step()
+    with no_autotuning():
+        untraceable = _untraceable_layout(step)
     with (
         Observer() as observer,
         no_autotuning(),
-        AllThreads() if first.untraceable is None else nullcontext() as threads,
+        AllThreads() if untraceable is None else nullcontext() as threads,
     ):
         ends = time.perf_counter() + _WATCH_S
         while len(casts) < (num_steps or LEAST_STEPS) or (
@@ -308,7 +308,7 @@ def _observe(step: Callable[[], Any], device_type: str, num_steps: int | None) -
     }
     unseen, extra = set(observer.opaque), {**facts["extra"], "watched_steps": len(casts)}
     if threads is None:
-        extra["unwatched"] = f"other threads: torch cannot trace a {first.untraceable} tensor"
+        extra["unwatched"] = f"other threads: torch cannot trace a {untraceable} tensor"
     else:
         unseen |= threads.unseen(products=bool(products))
     if unseen:
@@ -324,12 +324,17 @@ def _observe(step: Callable[[], Any], device_type: str, num_steps: int | None) -
 def traceable(step: Callable[[], Any]) -> bool:
     """Runs a step under an `Observer`: whether that is possible, and no tensor that crashes `AllThreads` was seen."""
     try:
-        with Observer() as observer:
-            step()
+        return _untraceable_layout(step) is None
     except Exception:  # noqa: BLE001 - torch has operators that refuse to be watched
         step()  # raises as well, if it was not for being watched
         return False
-    return observer.untraceable is None
+
+
+def _untraceable_layout(step: Callable[[], Any]) -> str | None:
+    observer = Observer()
+    with observer:
+        step()
+    return observer.untraceable
 
 
 def work_of(step: Callable[[], Any], *, watched: bool) -> tuple[int, Any]:

@@ -56,30 +56,32 @@ def test_a_failed_parity_check_makes_a_case_invalid():
     assert (summary.correctness, summary.validity) == ("fail", Validity.INVALID)
 
 
-def launches(name, *arms_and_values, findings=()):
+def launches(*arms_and_flops, findings=()):
     build = RunBuilder()
     planned = build.plan()
-    for repeat, (arm, value) in enumerate(arms_and_values, start=1):
-        build.record(planned, repeat, arm=arm, metrics={"throughput": 100.0, name: value}, findings=findings)
+    for repeat, (arm, flops) in enumerate(arms_and_flops, start=1):
+        build.record(
+            planned, repeat, arm=arm, metrics={"throughput": 100.0, "flops_per_sample": flops}, findings=findings
+        )
     return build
 
 
 def test_launches_of_different_models_have_no_figure():
-    summary = only(launches("flops_per_sample", (None, 2792.0), (None, 2792.0), (None, 88104.0)))
+    summary = only(launches((None, 2792.0), (None, 2792.0), (None, 88104.0)))
     assert (summary.correctness, summary.validity, codes(summary)) == ("fail", Validity.INVALID, ["GB308"])
     assert "2 792 to 88 104 FLOPs" in summary.findings[0].message.replace("\u202f", " ")
 
 
 def test_arms_may_differ():
-    assert codes(only(launches("flops_per_sample", ("base", 10.0), ("head", 20.0)))) == []
-    assert codes(only(launches("flops_per_sample", ("base", 10.0), ("head", 20.0), ("head", 30.0)))) == ["GB308"]
+    assert codes(only(launches(("base", 10.0), ("head", 20.0)))) == []
+    assert codes(only(launches(("base", 10.0), ("head", 20.0), ("head", 30.0)))) == ["GB308"]
 
 
 @pytest.mark.parametrize(
     ("code", "why"), [("GB314", "Counted on one batch."), ("GB306", "A pass differs from itself.")]
 )
 def test_work_that_depends_on_the_data_or_on_chance_may_differ(code, why):
-    differing = launches("flops_per_sample", (None, 10.0), (None, 20.0), findings=[finding(code, why)])
+    differing = launches((None, 10.0), (None, 20.0), findings=[finding(code, why)])
     assert codes(only(differing)) == [code]
 
 
