@@ -7,9 +7,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SUITE  ?= suites/cnn.yaml
 
-# Tests run in one process more than there are cores, at most four, because many wait for what they started. Each process takes a
+# Tests run in two processes more than there are cores, at most four, because many wait for what they started. Each process takes a
 # file at a time: tests of a file share fixtures such as a real run.
-JOBS   ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1) if hasattr(os, "sched_getaffinity") else 2)')
+JOBS   ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 2) if hasattr(os, "sched_getaffinity") else 2)')
 PYTEST  = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Where this is set, each of the hundreds of programs that tests start would compile the package again.

@@ -32,6 +32,7 @@ from gpubench.worker.profiling.nvtx import Emitter, open_emitter
 from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.base import Step, Unsupported
 from gpubench.worker.workloads.registry import resolve
+from gpubench.worker.workloads.users_errors import in_one_line
 
 TORCH_WARMUP = 2
 """Steps that torch.profiler runs before it keeps events: the first ones pay for its own set-up."""
@@ -70,7 +71,7 @@ def run(job: ProfileJob, profile: Callable[[ProfileJob, Any], ProfileResult] | N
         short = shortage(error)
         if short is not None:
             return ProfileResult(status="oom", reason=str(short).partition("\n")[0])
-        return ProfileResult(status="failed", reason=f"{type(error).__name__}: {error}")
+        return ProfileResult(status="failed", reason=in_one_line(error))
 
 
 def _run(job: ProfileJob, torch: Any) -> ProfileResult:

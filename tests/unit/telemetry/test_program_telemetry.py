@@ -18,8 +18,8 @@ def test_every_card_that_the_program_may_open_is_measured(fake: Fake, monkeypatc
     assert [device.name for device in run.devices.values()] == [NAME, NAME]
     assert list(run.devices) == [f"GPU-{UUID}", f"GPU-{OTHER_UUID}"]
     first, second = run.devices.values()
-    assert first.metrics["mean_power_w"] == pytest.approx(420.0, rel=0.1)
-    assert second.metrics["mean_power_w"] == pytest.approx(250.0, rel=0.1)
+    assert first.metrics["mean_power_w"] == pytest.approx(420.0, rel=0.2)
+    assert second.metrics["mean_power_w"] == pytest.approx(250.0, rel=0.2)
     assert first.detail["energy_valid"] is False
     assert first.metrics["device_memory_used_bytes"] == 8 * GIB
     assert telemetry.without_devices == ""

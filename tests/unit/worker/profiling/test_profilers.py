@@ -103,3 +103,10 @@ def test_memory_that_ran_out_in_a_capture_is_told_as_such(tmp_path, monkeypatch:
     monkeypatch.setattr(profiled_steps, "_run", build)
     result = profiled_steps.run(job(tmp_path))
     assert (result.status, result.reason) == ("oom", "CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def test_a_reason_is_one_line(tmp_path):
+    def build(*_):
+        raise ValueError("too wide\nwith a picture\nof it")
+
+    assert profiled_steps.run(job(tmp_path), build).reason == "ValueError: too wide"
