@@ -107,7 +107,7 @@ def simulated_grid(kind: str, number: int, seed: int, pair: float | None = None)
     axes = CPU_AXES if kind == "cpu" else GPU_AXES
     names, space = list(axes), space_of(axes)
     effects = {name: np.concatenate([[0.0], rng.normal(0.1, 0.35, size - 1)]) for name, size in axes.items()}
-    pair = rng.choice([0.01, 0.02, 0.04]) if pair is None else pair
+    pair = float(rng.choice([0.01, 0.02, 0.04])) if pair is None else pair
     pairs = {
         (one, other): rng.normal(0, pair, (axes[one], axes[other]))
         * (1 + 5 * (rng.random((axes[one], axes[other])) < 0.05))
