@@ -1,8 +1,8 @@
 """Runs a suite to its last record. Never prints; a listener gets its events."""
 
 import secrets
-import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -178,34 +178,28 @@ def start(
     info = _info(request, name, now)
     beside = request.loaded.beside
     modules = modules_of(suite, cases, request.arms, (*request.search_path, *beside))
-    made = planned = False
-    with ended_by_signals():
-        try:
-            with (
-                RunWriter.create(folder, info) as writer,
-                RunSession(writer, listener, request.folder, modules, suite) as session,
-            ):
-                made = True
-                before_hosts = other_programs.look()
-                hellos = greet(session.pool, cases, request.arms)
-                busy = other_programs.others(before_hosts, named=not request.anonymous)
-                info, levels = _planned(info, request, hellos, busy)
-                writer.update_info(info)
-                if before is not None:
-                    before(info)
-                planned = True
-                session.tell_if_busy(busy)
-                if decisions.next_step is not None:
-                    grid, info = info.cases, info.model_copy(update={"cases": ()})
-                    writer.update_info(info)
-                    interrupted = session.tune(info, suite, request, grid, decisions.next_step, beside)
-                else:
-                    interrupted = session.measure(info, suite, request, decisions, levels, beside)
-                return RunOutcome(writer.folder, writer.info, interrupted)
-        except BaseException:
-            if made and not planned:
-                shutil.rmtree(folder, ignore_errors=True)  # the folder holds only the head of a run that never began
-            raise
+    with (
+        ended_by_signals(),
+        ExitStack() as undo,
+        RunWriter.create(folder, info, undo) as writer,
+        RunSession(writer, listener, request.folder, modules, suite) as session,
+    ):
+        before_hosts = other_programs.look()
+        hellos = greet(session.pool, cases, request.arms)
+        busy = other_programs.others(before_hosts, named=not request.anonymous)
+        info, levels = _planned(info, request, hellos, busy)
+        writer.update_info(info)
+        if before is not None:
+            before(info)
+        undo.pop_all()  # from here on there is something to keep
+        session.tell_if_busy(busy)
+        if decisions.next_step is not None:
+            grid, info = info.cases, info.model_copy(update={"cases": ()})
+            writer.update_info(info)
+            interrupted = session.tune(info, suite, request, grid, decisions.next_step, beside)
+        else:
+            interrupted = session.measure(info, suite, request, decisions, levels, beside)
+        return RunOutcome(writer.folder, writer.info, interrupted)
 
 
 def _refuse_bytes(*folders: Path) -> None:

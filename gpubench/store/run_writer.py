@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -40,25 +41,27 @@ class RunWriter:
         self._contests: Journal | None = None
 
     @classmethod
-    def create(cls, folder: Path, info: RunInfo) -> "RunWriter":
+    def create(cls, folder: Path, info: RunInfo, undo: ExitStack | None = None) -> "RunWriter":
         """Make the folder and its head. StoreError, leaving nothing behind, if the run could not be stored there.
 
         The folder must be empty or not exist, be writable, have room on its disk, and not be held by another process.
+        `undo` gets what removes it again, step by step, so that a signal at any moment leaves nothing behind; its owner
+        calls `pop_all` once there is something to keep.
         """
-        with ExitStack() as undo:
+        with ExitStack() as own:
+            steps = own if undo is None else undo
             if _make(folder):
-                undo.callback(_remove_if_empty, folder)
+                steps.callback(_remove_if_empty, folder)
             lock = FolderLock.acquire(folder)
-            undo.callback(lock.release)
+            steps.callback(lock.release)
             _check_empty(folder)
             check_room(folder)
+            steps.callback(_empty, folder)
             records = Journal(folder / RECORDS_NAME)
-            undo.callback((folder / RECORDS_NAME).unlink, missing_ok=True)
-            undo.callback(records.close)
-            undo.callback((folder / RUN_NAME).unlink, missing_ok=True)
+            steps.callback(records.close)
             writer = cls(folder, info, lock, records)
             writer.update_info(info)
-            undo.pop_all()
+            own.pop_all()
         return writer
 
     @classmethod
@@ -169,6 +172,16 @@ def _check_empty(folder: Path) -> None:
         return
     if names:
         raise StoreError(f"{folder} is not empty", hint="A run needs an empty folder: choose another with --out DIR.")
+
+
+def _empty(folder: Path) -> None:
+    """Removes what a run has written, but for the lock: `FolderLock` removes that."""
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != LOCK_NAME:
+                Path(entry).unlink(missing_ok=True)
 
 
 def _remove_if_empty(folder: Path) -> None:
