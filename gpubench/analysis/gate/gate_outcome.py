@@ -103,7 +103,7 @@ def _unmeasured(change: CaseChange, *, arms: bool) -> bool:
     other_side = arms and before.status is Status.SKIPPED and after.status is Status.OK
     if isinstance(after, CaseSummary):
         return one_side or other_side or after.has_no_launch
-    return one_side or other_side or (_was_timed(before) and not _was_timed(after))
+    return one_side or other_side or _was_timed(before) != _was_timed(after)
 
 
 def _was_timed(case: ComparableCase) -> bool:

@@ -5,11 +5,13 @@ from fakes.pytest_json import steady, write_pytest_json
 
 from gpubench.analysis.compare.compare_sides import compare_sides, refuse
 from gpubench.analysis.compare.pytest_benchmark_side import are_interleaved, side_of_files
+from gpubench.analysis.gate.gate_outcome import DEFAULT_FILE_RULES, check
 from gpubench.analysis.gate.gate_rules import GateRule, check_gates
-from gpubench.core.errors import StoreError, UsageError
+from gpubench.core.errors import ExitStatus, StoreError, UsageError
 from gpubench.store.pytest_benchmark_files import read_pytest_file
 
 TEST = "tests/test_a.py::test_sort"
+OTHER = "tests/test_a.py::test_other"
 
 
 def files(folder, name, times, *, minute=0, step=2, **options):
@@ -159,6 +161,26 @@ def test_a_clock_that_never_ticked_gives_no_figure_to_judge(tmp_path, seconds, t
     (result,) = check_gates([GateRule("step_time_s", 0.03)], compared.changes)
     assert (result.outcome, the_change(compared).change) == ("no data", None)
     assert the_change(rounds_of(tmp_path, [0.0] * 10, [0.0] * 10)).judgement == "unclear"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_test_that_one_side_alone_could_time_is_not_passed(tmp_path, turned):
+    def side(name, other, number):
+        files = [
+            write_pytest_json(
+                tmp_path / f"{name}{r}.json",
+                {TEST: [1.0] * 5, OTHER: [other] * 5},
+                created=f"2026-11-24T10:{r:02d}:{number}0",
+            )
+            for r in range(10)
+        ]
+        return side_of_files([read_pytest_file(path) for path in files], name)
+
+    sides = (side("base", 0.0, 0), side("head", 1.0, 1))
+    compared = compare_sides(*(reversed(sides) if turned else sides), ["step_time_s"], interleaved=True)
+    checked = check(compared, DEFAULT_FILE_RULES, declared=False)
+    assert checked.verdict is ExitStatus.USAGE
+    assert [change.label for change in checked.unmeasured] == ["test_other"]
 
 
 def test_a_test_that_failed_has_no_figures_and_spoils_no_other(tmp_path):
