@@ -27,21 +27,24 @@ MOST_LOG_BYTES = 2 * 2**20
 
 _REMOVE_IT = "Check what it is, and remove it: gpubench then makes a new one."
 _ELSEWHERE = "Choose another place with --store DIR or --out DIR."
-_FULL = "Free some space, or choose another place with --store DIR. What was stored before stays readable."
-_HINTS = {
+_FULL = "Free some space; what was stored before stays readable. "
+_NOT_YOURS = "It must be a folder you can write to. "
+_REMEDIES = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
-    errno.EFBIG: "A limit on file sizes (`ulimit -f`) or the file system stopped it. " + _ELSEWHERE,
-    errno.EACCES: "It must be a folder you can write to. " + _ELSEWHERE,
-    errno.EPERM: "It must be a folder you can write to. " + _ELSEWHERE,
-    errno.EROFS: "The file system is read-only. " + _ELSEWHERE,
+    errno.EFBIG: "A limit on file sizes (`ulimit -f`) or the file system stopped it. ",
+    errno.EACCES: _NOT_YOURS,
+    errno.EPERM: _NOT_YOURS,
+    errno.EROFS: "The file system is read-only. ",
 }
 
 
-def store_error(action: str, path: Path, error: OSError) -> StoreError:
-    """`cannot write X: no space left on device`, with a hint that fits the cause."""
+def store_error(action: str, path: Path, error: OSError, elsewhere: str = _ELSEWHERE) -> StoreError:
+    """`cannot write X: no space left on device`, with a hint that fits the cause and ends with `elsewhere`: how to
+    choose another place.
+    """
     why = (error.strerror or str(error)).lower()
-    return StoreError(f"cannot {action} {path}: {why}", hint=_HINTS.get(error.errno or 0, _ELSEWHERE))
+    return StoreError(f"cannot {action} {path}: {why}", hint=_REMEDIES.get(error.errno or 0, "") + elsewhere)
 
 
 def write_atomically(path: Path, content: bytes, *, partial: Path | None = None) -> None:

@@ -18,7 +18,7 @@ from gpubench.core.findings import Validity
 from gpubench.core.records import Status
 from gpubench.core.secrets import hide_secrets
 from gpubench.core.stored_model import Frozen
-from gpubench.store.atomic_files import read_regular, store_error, write_atomically
+from gpubench.store.atomic_files import read_regular, replace_file, store_error
 from gpubench.store.parse_json import parse_json
 
 BASELINE_SCHEMA = 1
@@ -123,9 +123,9 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
     """Write it whole or not at all, with its folder. StoreError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, _text(baseline).encode(), durable=True)
     except OSError as error:
-        raise store_error("make", path.parent, error) from error
-    write_atomically(path, _text(baseline).encode())
+        raise store_error("write", path, error, "Choose another place with --baselines DIR.") from error
 
 
 def _text(baseline: Baseline) -> str:

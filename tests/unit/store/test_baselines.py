@@ -91,8 +91,9 @@ def test_what_is_no_baseline_is_refused_with_its_reason(tmp_path, content, messa
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot make"):
+    with pytest.raises(StoreError, match="cannot write") as caught:
         write_baseline(tmp_path / "file" / "cnn.json", a_baseline())
+    assert caught.value.hint.endswith("Choose another place with --baselines DIR.")
 
 
 def test_seven_digits_are_kept():
