@@ -11,7 +11,7 @@ from gpubench.core.findings import Effect, Validity
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Record, Status
 from gpubench.core.units import format_number, format_percent, told_apart
-from gpubench.report.model.figure_cells import NOT_AVAILABLE, display_unit, metric_cell
+from gpubench.report.model.figure_cells import NOT_AVAILABLE, OPEN_TEXT, display_unit, is_open, metric_cell
 from gpubench.report.model.report_model import EMPTY, Cell, Tone
 from gpubench.report.model.words import count
 
@@ -52,6 +52,8 @@ def change_text(moved: MetricChange, limit: float | None = None) -> str:
             for each in shares
         )
         interval = f" ({', '.join(end.removesuffix('%') for end in ends)})"
+        if change.high is not None and is_open(1 + change.value, 1 + change.high):
+            interval = f" ({OPEN_TEXT})"
         return f"{text}{interval}" if len(ends) == 2 and change.half_width != 0 else text
     unit = "points" if display_unit(spec) == "%" else display_unit(spec)
     factor = spec.display_factor

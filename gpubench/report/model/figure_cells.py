@@ -15,6 +15,9 @@ _WIDE = 0.1
 """Half-width, as a share of a ratio, above which its interval is written out, because it is asymmetric."""
 _ONE_SIDED = 0.25
 """The same for other figures, whose columns are narrower."""
+_OPEN = 100.0
+"""Factor above which the ends of an interval are not printed: two launches that differ much give one of 16 digits."""
+OPEN_TEXT = f"uncertain by >{_OPEN:.0f}x"
 
 
 def display_unit(spec: MetricSpec) -> str:
@@ -73,10 +76,19 @@ def spread_text(found: Estimate, spec: MetricSpec) -> str:
     return f"±{format_percent(relative)}" if relative <= _ONE_SIDED else f"({interval_text(found, spec)})"
 
 
+def is_open(value: float, high: float) -> bool:
+    """Whether the interval of a rate, a time or a ratio leaves even its magnitude open."""
+    return high > _OPEN * value > 0
+
+
 def interval_text(found: Estimate, spec: MetricSpec) -> str:
-    """`2 883 to 2 906`; empty without an interval, or if launches agree to the last digit."""
+    """`2 883 to 2 906`; empty without an interval, or if launches agree to the last digit. Where even the magnitude is
+    open: `uncertain by >100x`.
+    """
     if found.low is None or found.high is None or found.half_width is None:
         return ""
+    if is_open(found.value, found.high):
+        return OPEN_TEXT
     if found.half_width < _EXACT * max(abs(found.value), _EXACT):
         return ""
     half = found.half_width * spec.display_factor
@@ -109,9 +121,11 @@ def times_text(ratio: Estimate) -> str:
 
 
 def ratio_interval(ratio: Estimate) -> str:
-    """`4.96 to 5.00`; empty without an interval."""
+    """`4.96 to 5.00`; empty without an interval. Where even the magnitude is open: `uncertain by >100x`."""
     if ratio.low is None or ratio.high is None or ratio.half_width is None:
         return ""
+    if is_open(ratio.value, ratio.high):
+        return OPEN_TEXT
     decimals = _ratio_decimals(ratio.half_width)
     return f"{ratio.low:.{decimals}f} to {ratio.high:.{decimals}f}"
 

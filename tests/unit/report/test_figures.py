@@ -65,3 +65,10 @@ def test_a_ratio_that_is_not_known_well_shows_its_interval() -> None:
     assert ratio_text(an_estimate(4.981)) == "4.98"
     assert ratio_cell(an_estimate(4.981, 0.021)).full == "4.98x ±0.02"
     assert ratio_cell(None).full == ""
+
+
+def test_an_interval_of_all_magnitudes_is_not_written_out() -> None:
+    """Two launches of 100 and 7 500 samples/s have one of 16 digits."""
+    found = Estimate(value=866.0, low=1e-10, high=7e15, n=2)
+    assert metric_cell("throughput", {"throughput": found}, spread=True).full == "866 (uncertain by >100x)"
+    assert ratio_text(Estimate(value=1.53, low=1e-10, high=2e10, n=2)) == "1.5 (uncertain by >100x)"

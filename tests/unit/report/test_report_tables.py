@@ -258,3 +258,8 @@ def test_a_change_just_beyond_a_limit_is_not_printed_as_the_limit():
     )
     assert change_text(moved) == "-3.0% (-3.0, -3.0)"
     assert change_text(moved, 0.03) == "-3.02% (-3.05, -3.004)"
+
+
+def test_a_change_of_any_size_has_no_ends():
+    moved = MetricChange("throughput", "unclear", Estimate(value=-0.3, low=-1.0, high=7e15, unit="1", n=2), "few")
+    assert change_text(moved) == "-30.0% (uncertain by >100x)"
