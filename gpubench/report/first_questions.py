@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from itertools import chain
-from statistics import median
 
 from gpubench.analysis.insight.decision import Advice, Decision
 from gpubench.core.records import Status
 from gpubench.core.units import format_percent
 from gpubench.report.headline import energy_text, sentence
+from gpubench.report.model.figure_cells import how_well_known
 from gpubench.report.model.report_model import Fact, Line, code, line
 from gpubench.report.model.words import count, joined, title, word
 from gpubench.report.model.words import sentence as capitalised
@@ -102,7 +102,7 @@ def _how_sure(view: View) -> Line:
         and (found := entry.metrics.get(entry.speed_metric))
         and found.half_width is not None
     ]
-    known = f"Half of the figures are known to ±{format_percent(median(widths))} or better" if widths else ""
+    known = how_well_known("figures", widths)
     if error is not None:
         itself = f"a case differed from itself by up to {format_percent(error)} (A/A)"
     elif widths:

@@ -1,13 +1,13 @@
 """The readers' first questions about a comparison, a sentence each: faster or slower, within its gates, how sure."""
 
 from collections.abc import Sequence
-from statistics import median
 
 from gpubench.analysis.compare.compare_sides import Compared, speed_change
 from gpubench.analysis.gate.gate_outcome import DEFAULT_RULES
 from gpubench.analysis.gate.gate_rules import GateResult, check_gates, rules_of
 from gpubench.core.units import format_percent
 from gpubench.report.comparison.change_cells import LEVEL_WORDS, metric_title
+from gpubench.report.model.figure_cells import how_well_known
 from gpubench.report.model.report_model import Fact, Line, Section, code, line
 from gpubench.report.model.words import count, joined, sentence
 from gpubench.store.run_info import understood
@@ -64,7 +64,7 @@ def _how_sure(compared: Compared) -> Line:
     """How the sides were paired, and how narrow the intervals of the changes are."""
     found = [moved.change for change in compared.changes if (moved := speed_change(change)) is not None]
     widths = [change.half_width for change in found if change is not None and change.half_width is not None]
-    known = f"half of the changes are known to ±{format_percent(median(widths))} or better" if widths else ""
+    known = how_well_known("changes", widths)
     level = LEVEL_WORDS[compared.level] if compared.level else ""
     said = "; ".join(part for part in (level, known) if part)
     return line(f"{sentence(said)}." if said else "No case was measured on both sides.")

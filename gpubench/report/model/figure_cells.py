@@ -1,6 +1,7 @@
 """Estimates as cells, in units of the metric registry, with digits that follow the interval."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import median
 
 from gpubench.core.metrics import METRICS, MetricSpec
 from gpubench.core.records import Estimate
@@ -94,6 +95,15 @@ def interval_text(found: Estimate, spec: MetricSpec) -> str:
     half = found.half_width * spec.display_factor
     low, high = (number(value * spec.display_factor, half, spec) for value in (found.low, found.high))
     return f"{low} to {high}"
+
+
+def how_well_known(what: str, widths: Sequence[float]) -> str:
+    """`half of the figures are known to ±0.4% or better`, from relative half-widths; empty without any."""
+    if not widths:
+        return ""
+    middle = median(widths)
+    known = f"known to ±{format_percent(middle)} or better" if middle <= 1 else "known no better than to ±100%"
+    return f"half of the {what} are {known}"
 
 
 def ratio_text(ratio: Estimate) -> str:

@@ -2,7 +2,7 @@ import pytest
 
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Estimate
-from gpubench.report.model.figure_cells import interval_text, metric_cell, ratio_cell, ratio_text
+from gpubench.report.model.figure_cells import how_well_known, interval_text, metric_cell, ratio_cell, ratio_text
 
 
 def an_estimate(value: float, half: float | None = None) -> Estimate:
@@ -72,3 +72,5 @@ def test_an_interval_of_all_magnitudes_is_not_written_out() -> None:
     found = Estimate(value=866.0, low=1e-10, high=7e15, n=2)
     assert metric_cell("throughput", {"throughput": found}, spread=True).full == "866 (uncertain by >100x)"
     assert ratio_text(Estimate(value=1.53, low=1e-10, high=2e10, n=2)) == "1.5 (uncertain by >100x)"
+    assert how_well_known("figures", [0.2, 4e12, 4e12]) == "half of the figures are known no better than to ±100%"
+    assert how_well_known("figures", [0.2, 0.004, 0.001]) == "half of the figures are known to ±0.4% or better"
