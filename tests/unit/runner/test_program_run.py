@@ -71,7 +71,8 @@ for child in children:
     os.waitpid(child, 0)
 """
     ended = run(python(code))
-    assert ended.num_processes - ended.left_running == 3  # a process of an earlier test may lose its parent meanwhile
+    # A process of an earlier test may lose its parent meanwhile.
+    assert 3 <= ended.num_processes <= 3 + ended.left_running
     assert 200 * MIB < ended.peak_memory_bytes < 300 * MIB  # 400 MiB would be counting shared pages three times
     assert 150 * MIB < ended.largest_process_bytes < 180 * MIB
 
