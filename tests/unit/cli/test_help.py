@@ -23,11 +23,10 @@ def test_no_color_takes_the_colours_of_help():
 
 @pytest.mark.parametrize("arguments", NAMES, ids=" ".join)
 def test_help_breaks_no_word(arguments):
-    whole = words(on_a_terminal([*arguments, "--help"], 100))
+    said = {width: on_a_terminal([*arguments, "--help"], width) for width in WIDTHS}
     for width in WIDTHS:
-        said = on_a_terminal([*arguments, "--help"], width)
-        assert broken_lines(said, width) == []
-        assert words(said) - whole == set()
+        assert broken_lines(said[width], width) == []
+        assert words(said[width]) - words(said[100]) == set()
 
 
 def test_an_explanation_goes_below_its_command_where_it_does_not_fit():

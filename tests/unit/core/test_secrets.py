@@ -218,6 +218,7 @@ def test_a_withheld_value_is_taken_from_the_environment_or_asked_for():
     assert "MY_KEY=..." in caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_long_text_is_searched_in_linear_time():
     """Each of these made a careless expression look at every pair of characters; the suite's time limit catches it."""
     for part in (

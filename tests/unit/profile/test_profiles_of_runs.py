@@ -156,6 +156,7 @@ def test_a_profiled_case_is_shown_with_its_profile(store: Path, capsys: pytest.C
     assert "Where a step goes" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run_holds_its_profiles(store: Path):
     folder = a_run(store, "one", 1000.0)
     profiled(folder, traces.two_steps())

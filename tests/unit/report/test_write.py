@@ -90,6 +90,7 @@ def test_a_place_that_cannot_be_written_is_an_error_with_its_cause(
         write_html(model, tmp_path / "a.html")
 
 
+@pytest.mark.slow
 def test_every_picture_of_the_markdown_is_there(run: Run, page: Path) -> None:
     text = page.with_suffix(".md").read_text()
     named = re.findall(r"\]\((charts/[^)]+)\)", text)

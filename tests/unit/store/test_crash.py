@@ -105,6 +105,7 @@ def test_a_writer_killed_in_the_middle_loses_nothing_that_it_finished(tmp_path: 
     assert after_resume.dropped == ()
 
 
+@pytest.mark.slow
 def test_a_writer_that_meets_a_limit_says_so_and_keeps_what_it_stored(tmp_path: Path) -> None:
     with start(tmp_path / "run", "append", most_bytes=2**21) as writer:
         printed, _ = writer.communicate()

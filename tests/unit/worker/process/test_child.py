@@ -84,6 +84,7 @@ def test_a_step_that_only_promises_its_work_is_a_failed_row(run, workload, reaso
     assert failed.reason.startswith(reason)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("begin", "end", "name"),
     [

@@ -84,6 +84,7 @@ def test_a_step_is_finite_counted_and_like_fp64(named, name, settings, mode):
     assert check(workload, case, "cpu").passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bert@masked-lm", "torchvision-segmentation:lraspp_mobilenet_v3_large"])
 def test_autocast_is_what_products_compute_in(named, name):
     case = case_of(named(name), dict(FAMILIES)[name], precision="amp-bf16")
@@ -106,6 +107,7 @@ def test_the_loss_of_an_ssd_is_not_compared():
     assert "rounding changes" in check(resolve(case.workload), case, "cpu")
 
 
+@pytest.mark.slow
 def test_flops_of_a_detector_are_those_of_one_batch():
     case = case_of("torchvision-detection:ssdlite320_mobilenet_v3_large", {}, mode="train")
     found = count_flops(resolve(case.workload), case)

@@ -35,6 +35,7 @@ def trained(framework, num_steps=6, **settings):
 
 
 @needs_lightning
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -39,6 +39,7 @@ def test_its_flops_are_those_of_its_layers():
     assert count_flops(resolve("resnet9"), Case(workload="resnet9", mode="infer")).per_sample == forward
 
 
+@pytest.mark.slow
 def test_its_step_is_the_usual_one_and_right(built):
     workload, step, case = built(workload="resnet9", image_size=32, batch_size=2)
     step()

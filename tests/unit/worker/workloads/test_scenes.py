@@ -74,6 +74,7 @@ def test_masks_that_are_right_have_an_iou_of_one_and_trivial_ones_of_little(few)
     assert all(scores.mean_iou(masks, few.masks_NSS) < 0.15 for masks in trivial.values())
 
 
+@pytest.mark.slow
 def test_true_boxes_have_a_mean_precision_of_one_and_trivial_ones_of_little(few):
     pytest.importorskip("torchmetrics")
     pytest.importorskip("faster_coco_eval")
