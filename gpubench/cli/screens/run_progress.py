@@ -21,6 +21,7 @@ from gpubench.core.records import Status
 from gpubench.core.units import format_duration
 from gpubench.report.model.inert_text import cell_width, inert
 from gpubench.report.model.report_model import Tone, line
+from gpubench.report.model.words import count
 from gpubench.report.render.terminal import TONES, TerminalReport
 from gpubench.runner.events import (
     CaseFinished,
@@ -106,6 +107,7 @@ class RunProgress(ABC):
             case ContestStarted():
                 self.running = Running(f"contest: {event.label}", event.number, event.most)
             case ContestFinished():
+                self.contest_finished(event)
                 self.running = None
             case Notice():
                 self.print_text(f"note: {event.message}", "warning")
@@ -164,6 +166,9 @@ class RunProgress(ABC):
 
     def round_finished(self, event: RoundFinished) -> None:  # noqa: B027
         """A round of a run with arms is over: `verdicts` are up to date."""
+
+    def contest_finished(self, event: ContestFinished) -> None:  # noqa: B027
+        """A process of a contest is over: `running` says which round it was."""
 
     def host_started(self, event: HostStarted) -> None:  # noqa: B027
         """A worker host is up."""
@@ -282,6 +287,12 @@ class LogProgress(RunProgress):
         """Printed with the others at the end, because the line of its last round is just above."""
         assert self.verdicts is not None
         self.settled += [(f"{inert(case.label)}: {standing}", standing.tone) for standing in self.verdicts.of(case)]
+
+    def contest_finished(self, event: ContestFinished) -> None:
+        record, most = event.record, "" if self.running is None else f" of at most {self.running.repeats}"
+        said = f"{count(len(record.cases), 'case')} in turn" if record.status is Status.OK else record.status.value
+        took = "" if record.wall_s is None else f"  {format_duration(record.wall_s)}"
+        self.print_line(f"contest: {inert(record.label)}  round {record.round}{most}  {said}{took}")
 
     def host_started(self, event: HostStarted) -> None:
         self.print_line(f"worker host {event.pid} ready after {format_duration(event.seconds)}")

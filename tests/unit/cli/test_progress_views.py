@@ -11,12 +11,13 @@ from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.cli.console import make_console, redraws
 from gpubench.cli.screens.run_progress import LiveProgress, LogProgress, open_progress
 from gpubench.cli.screens.status_lines import Running, Tally, status_lines
+from gpubench.core.records import ContestRecord, Status
 from gpubench.report.build import build_report
 from gpubench.report.model.inert_text import cell_width
 from gpubench.report.pages.case_page import case_page
 from gpubench.report.render.result_screen import final_screen
 from gpubench.report.view.run_view import View
-from gpubench.runner.events import Event, LaunchProgress
+from gpubench.runner.events import ContestFinished, ContestStarted, Event, LaunchProgress
 
 
 def said_by(progress: LogProgress, file: io.StringIO, events: Iterator[Event]) -> str:
@@ -33,6 +34,22 @@ def test_a_log_has_a_line_per_launch_and_the_table_at_its_end() -> None:
     assert len(launches) == 40
     assert said.index(launches[-1]) < said.index("samples/s  step ms")
     assert "\x1b" not in said
+
+
+def test_a_log_has_a_line_per_round_of_a_contest() -> None:
+    file = io.StringIO()
+    ended = ContestRecord(cases=(1, 2, 3), label="train on cpu", round=2, status=Status.OK, wall_s=6.62)
+    failed = ended.model_copy(update={"status": Status.FAILED, "round": 3, "wall_s": None})
+    events = [
+        ContestStarted("train on cpu", 3, 2, 24),
+        ContestFinished(ended),
+        ContestStarted("train on cpu", 3, 3, 24),
+        ContestFinished(failed),
+    ]
+    assert said_by(LogProgress(make_console(file)), file, iter(events)).splitlines() == [
+        "contest: train on cpu  round 2 of at most 24  3 cases in turn  6.6 s",
+        "contest: train on cpu  round 3 of at most 24  failed",
+    ]
 
 
 def test_the_live_view_ends_with_its_rows_and_no_redrawn_line() -> None:
