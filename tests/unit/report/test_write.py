@@ -101,6 +101,7 @@ def test_every_picture_of_the_markdown_is_there(run: Run, page: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_nothing_but_the_report_is_left(run: Run, page: Path) -> None:
     assert sorted(
         path.name for path in run.folder.iterdir() if path.name not in ("run.json", "records.jsonl", "samples")

@@ -107,6 +107,7 @@ def test_a_call_that_the_library_has_only_in_an_older_version_is_one_that_is_mis
     assert raised.value.code == FUNCTION_NOT_FOUND
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", SAMPLED_CALLS)
 def test_each_code_in_the_middle_of_a_window_leaves_a_window_that_says_what_is_missing(fake: Fake, call: str) -> None:
     for code in RETURN_CODES:
@@ -131,6 +132,7 @@ def test_each_code_in_the_middle_of_a_window_leaves_a_window_that_says_what_is_m
             assert player.monitored.device.faults() != {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", SAMPLED_CALLS + FIRST_CALLS)
 def test_each_code_from_the_start_leaves_a_window_with_reasons(fake: Fake, call: str) -> None:
     for code in RETURN_CODES:
@@ -147,6 +149,7 @@ def test_each_code_from_the_start_leaves_a_window_with_reasons(fake: Fake, call:
         assert all(reason for reason in summary.absent.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", OTHER_CALLS)
 def test_each_code_outside_windows_leaves_a_session_that_works(fake: Fake, call: str) -> None:
     for code in RETURN_CODES:
