@@ -89,6 +89,21 @@ def dtype_name(dtype: torch.dtype | None) -> str | None:
     return None if dtype is None else str(dtype).removeprefix("torch.")
 
 
+def real_dtype_name(tensor: torch.Tensor) -> str:
+    """The dtype of a tensor; of a complex one, that of its real and imaginary parts."""
+    return str(dtype_name(tensor.dtype.to_real() if tensor.is_complex() else tensor.dtype))
+
+
+def parameter_dtype(model: nn.Module) -> str:
+    """The dtypes of the parameters, joined by `+`. What no precision converts (complex numbers, integers) counts only
+    where there is nothing else.
+    """
+    parameters = list(model.parameters())
+    converted = [each for each in parameters if each.is_floating_point()]
+    computing = converted or [each for each in parameters if each.is_complex()]
+    return "+".join(sorted({real_dtype_name(each) for each in computing or parameters}))
+
+
 def layout_of(tensor: torch.Tensor) -> str | None:
     """`contiguous` or `channels_last`; None for other layouts, or sizes for which the two are the same (one channel, 1
     x 1).

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from gpubench.worker.process_lifetime import flush_output
-from gpubench.worker.workloads.numerics import dtype_name, layout_of, no_autotuning
+from gpubench.worker.workloads.numerics import dtype_name, layout_of, no_autotuning, real_dtype_name
 from gpubench.worker.workloads.operator_mode import OperatorMode, name_of
 from gpubench.worker.workloads.users_errors import in_one_line
 
@@ -102,7 +102,9 @@ class Observer(OperatorMode):  # type: ignore[no-untyped-call]
             self.opaque.add(name)
         elif taken and not _COPIES.fullmatch(name):
             given = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
-            self.other_dtypes.update({_type(each) for each in (*taken, *given) if each.numel() > 1 and _computes(each)})
+            self.other_dtypes.update(
+                {real_dtype_name(each) for each in (*taken, *given) if each.numel() > 1 and _computes(each)}
+            )
         return result
 
     def _note_product(self, func: Any, taken: list[torch.Tensor], seen: Counter[str]) -> None:
@@ -146,8 +148,8 @@ def _operands(func: Any, taken: list[torch.Tensor]) -> str:
     """
     if func.namespace in _QUANTISED:
         return "float16" if "fp16" in name_of(func) else "int8"
-    floats = {_type(each) for each in taken[:2] if _computes(each) or each.dtype.itemsize == 1}
-    return "+".join(sorted((floats or {_type(each) for each in taken[:2]}) - {"bool"}))
+    floats = {real_dtype_name(each) for each in taken[:2] if _computes(each) or each.dtype.itemsize == 1}
+    return "+".join(sorted((floats or {real_dtype_name(each) for each in taken[:2]}) - {"bool"}))
 
 
 def _is(kind: re.Pattern[str], name: str) -> bool:
@@ -156,11 +158,6 @@ def _is(kind: re.Pattern[str], name: str) -> bool:
 
 def _computes(tensor: torch.Tensor) -> bool:
     return tensor.is_floating_point() or tensor.is_complex()
-
-
-def _type(tensor: torch.Tensor) -> str:
-    """The dtype of real and imaginary parts, for complex tensors."""
-    return str(dtype_name(tensor.dtype.to_real() if tensor.is_complex() else tensor.dtype))
 
 
 class _AutocastWatch(TorchFunctionMode):

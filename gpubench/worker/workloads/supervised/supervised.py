@@ -11,7 +11,14 @@ from gpubench.suite.model.case import Case
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import Health, OutputCheck, ParityProbe, Phases, Step, Unsupported
 from gpubench.worker.workloads.compiled import USES_CUDA_GRAPHS, compile_model, compile_stats
-from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, cast_floats, dtype_name, give_lazy_sizes
+from gpubench.worker.workloads.numerics import (
+    NUMERICS,
+    autocast_of,
+    cast_floats,
+    dtype_name,
+    give_lazy_sizes,
+    parameter_dtype,
+)
 from gpubench.worker.workloads.supervised import compression, lightning_loop, normalisation, parity_probe
 from gpubench.worker.workloads.supervised.batches import (
     POOL_BATCHES,
@@ -207,7 +214,7 @@ class Supervised(LearningTask):
             **modes,
             **seen,
             "batch_size": len(first),
-            "parameter_dtype": "+".join(sorted({str(dtype_name(p.dtype)) for p in model.parameters()})),
+            "parameter_dtype": parameter_dtype(model),
             "grad_scaler": isinstance(engine, TrainStep) and engine.scaler is not None and engine.scaler.is_enabled(),
             "cuda_graph": case.cuda_graph,
             "data_path": case.data_path,

@@ -146,6 +146,16 @@ class Waves(nn.Module):
     def forward(self, x):
         return torch.fft.rfft(x) * self.weights
 
+class Spectrum(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.Parameter(torch.randn(4, dtype=torch.cfloat))
+        self.order = nn.Parameter(torch.arange(6), requires_grad=False)
+        self.out = nn.Linear(6, 4)
+    def forward(self, x):
+        waves = torch.fft.rfft(x.float()[:, self.order]) * self.weights
+        return self.out(torch.fft.irfft(waves, n=6).to(self.out.weight.dtype))
+
 class Force(nn.Module):
     def __init__(self):
         super().__init__()
@@ -378,6 +388,17 @@ def test_complex_outputs_are_judged_by_both_of_their_parts(built, mode):
     workload, step, case = built("Waves", mode=mode, input="6")
     step()
     assert workload._judged == ("mse", (4, 2), None, False, False)
+    assert parity.check(workload, case, "cpu").passed
+
+
+@pytest.mark.parametrize("precision", ["fp32", "amp-bf16", "bf16"])
+@pytest.mark.parametrize("mode", ["train", "infer"])
+def test_parameters_that_no_precision_converts_are_none_of_its_business(built, mode, precision):
+    workload, step, case = built("Spectrum", mode=mode, precision=precision, input="6")
+    step()
+    facts = workload.probe()
+    assert facts["parameter_dtype"] == ("bfloat16" if precision == "bf16" else "float32")
+    assert facts["compute_dtype"] == ("float32" if precision == "fp32" else "bfloat16")
     assert parity.check(workload, case, "cpu").passed
 
 
