@@ -103,7 +103,7 @@ def read_back(case: Case, workload_probe: dict[str, Any] | None, device: Any) ->
     extra["freed_memory"] = keep_freed_memory()
     math, has_gpu = math_modes(torch), accelerator_of("cuda").problem() is None
     cudnn = torch.backends.cudnn.version() if has_gpu else None  # type: ignore[no-untyped-call]
-    precision = _precision(probe, math, observed, accelerator)
+    precision = _precision(probe, extra, math, observed, accelerator)
     return Effective(
         precision=NOT_SEEN if elsewhere and precision == case.precision else precision,
         math=math,
@@ -168,8 +168,15 @@ def _kept(mean: float) -> str | None:
 _BY_TYPES = {(spec.weights, spec.compute, spec.autocast is not None): spec.name for spec in PRECISIONS.values()}
 
 
+_SHORT = ("float16", "bfloat16")
+
+
 def _precision(
-    probe: dict[str, Any], math: dict[str, str], observed: dict[str, str | None], accelerator: Accelerator
+    probe: dict[str, Any],
+    extra: dict[str, Any],
+    math: dict[str, str],
+    observed: dict[str, str | None],
+    accelerator: Accelerator,
 ) -> str:
     """The precision really used, from observed types and the mode of float32."""
     compute: str | None = probe.get("compute_dtype")
@@ -179,6 +186,11 @@ def _precision(
     parts = set(compute.split("+"))
     if autocast is not None and autocast in parts and parts <= {autocast, "float32"}:
         compute = autocast  # autocast keeps some operations in float32, and a workload may do so too
+    own = probe.get("parameter_dtype") or "+".join(extra.get("weight_dtypes", ()))
+    if own in _SHORT and own in extra.get("every_step_dtypes", ()) and parts <= {own, "float32"}:
+        compute = (
+            own  # so do models of 16-bit weights: torch's attention without a kernel of its own, rotary embeddings
+        )
     if compute != "float32":
         weights: str = probe.get("parameter_dtype") or ("float32" if autocast else compute)
         key = (weights, compute, autocast is not None)

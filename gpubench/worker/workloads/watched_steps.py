@@ -67,6 +67,7 @@ class Observer(OperatorMode):  # type: ignore[no-untyped-call]
         self.convolution_dtypes: Counter[str] = Counter()
         self.product_dtypes: Counter[str] = Counter()
         self.other_dtypes: Counter[str] = Counter()
+        self.weight_dtypes: set[str] = set()
         self.input_layouts: list[str] = []
         self.weight_layouts: list[str] = []
         self.calls: Counter[str] = Counter()
@@ -111,6 +112,8 @@ class Observer(OperatorMode):  # type: ignore[no-untyped-call]
         dtypes = _operands(func, taken)
         seen[dtypes] += 1
         self.step_dtypes[-1].update(dtypes.split("+"))
+        sources = [each if each._base is None else each._base for each in taken]  # noqa: SLF001 - of what it is a view
+        self.weight_dtypes |= {real_dtype_name(each) for each in sources if isinstance(each, torch.nn.Parameter)}
 
     @staticmethod
     def _note_layout(tensor: torch.Tensor, seen: list[str]) -> None:
@@ -123,11 +126,13 @@ class Observer(OperatorMode):  # type: ignore[no-untyped-call]
         floating-point dtypes of all other operators; None if there were none either.
 
         `memory_format`: the layout of the input of a step's first convolution and of every convolution's weights,
-        `mixed` if they disagree. `extra` counts layout changes between layers.
+        `mixed` if they disagree. `extra`: of convolutions and products, the dtypes of the parameters that took part
+        (`weight_dtypes`) and those that every step computed in; it counts layout changes between layers.
         """
         first = {layout for index, layout in enumerate(self.input_layouts) if index in self._first_inputs}
         layouts = first.union(self.weight_layouts)
         products = {each for key in (*self.convolution_dtypes, *self.product_dtypes) for each in key.split("+")}
+        steps = [each for each in self.step_dtypes if each]
         return {
             "compute_dtype": "+".join(sorted(products or self.other_dtypes)) or None,
             "memory_format": layouts.pop() if len(layouts) == 1 else ("mixed" if layouts else None),
@@ -135,6 +140,8 @@ class Observer(OperatorMode):  # type: ignore[no-untyped-call]
                 "convolution_dtypes": dict(self.convolution_dtypes),
                 "product_dtypes": dict(self.product_dtypes),
                 "other_dtypes": dict(self.other_dtypes),
+                "weight_dtypes": sorted(self.weight_dtypes),
+                "every_step_dtypes": sorted(set.intersection(*steps)) if steps else [],
                 "convolution_input_layouts": dict(Counter(self.input_layouts)),
                 "convolution_weight_layouts": dict(Counter(self.weight_layouts)),
             },

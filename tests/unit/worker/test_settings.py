@@ -187,7 +187,7 @@ def test_a_custom_workload_in_fp32_has_nothing_to_answer_for():
 
 def test_products_that_no_precision_explains_are_called_so():
     modes, gpu = {"cuda.matmul": "tf32", "cudnn.conv": "tf32"}, SimpleNamespace(device=torch.device("cuda"))
-    read = effective_settings._precision({"compute_dtype": "float32"}, modes, {"matmul": None, "conv": None}, gpu)
+    read = effective_settings._precision({"compute_dtype": "float32"}, {}, modes, {"matmul": None, "conv": None}, gpu)
     assert read == "fp32 with products in neither fp32 nor TF32 (torch says tf32)"
 
 
@@ -461,6 +461,32 @@ def test_threads_that_only_move_data_change_nothing():
 def test_nothing_is_written_where_the_workload_writes(capfd):
     observe(lambda: torch.ones(2) + 1)
     assert capfd.readouterr() == ("", "")
+
+
+def _two_networks(*dtypes, turns=False):
+    """Each casts its input up, multiplies it by itself, and has weights of its own; with `turns`, one of them a step."""
+    networks = [torch.nn.Linear(8, 8).to(dtype) for dtype in dtypes]
+    chosen = itertools.cycle([[each] for each in networks] if turns else [networks])
+
+    def step():
+        for network in next(chosen):
+            x = torch.randn(8, 8)
+            network((x @ x).to(network.weight.dtype)).sum().backward()
+
+    return step
+
+
+def test_products_that_a_model_of_16_bit_weights_keeps_in_float32_are_its_own():
+    effective = _named(lambda: _two_networks(torch.bfloat16))
+    assert (effective.precision, effective.compute_dtype) == ("bf16", "bfloat16+float32")
+    assert disagreeing(Case(precision="bf16"), effective) == {}
+
+
+@pytest.mark.parametrize("turns", [False, True])
+def test_weights_of_float32_in_a_part_of_the_steps_are_no_16_bits(turns):
+    effective = _named(lambda: _two_networks(torch.bfloat16, torch.float32, turns=turns))
+    assert effective.precision == "bfloat16+float32"
+    assert "precision" in disagreeing(Case(precision="bf16"), effective)
 
 
 def _in_turns(*dtypes, cast=False):

@@ -10,6 +10,7 @@ from torch import nn
 
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
+from gpubench.worker import effective_settings
 from gpubench.worker.checks import parity
 from gpubench.worker.checks.recount import WorkCount
 from gpubench.worker.checks.work_counts import count_flops
@@ -155,6 +156,13 @@ class Spectrum(nn.Module):
     def forward(self, x):
         waves = torch.fft.rfft(x.float()[:, self.order]) * self.weights
         return self.out(torch.fft.irfft(waves, n=6).to(self.out.weight.dtype))
+
+class Attentive(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    def forward(self, x):
+        return self.layer(x.view(-1, 3, 8)).mean(1)
 
 class Force(nn.Module):
     def __init__(self):
@@ -399,6 +407,15 @@ def test_parameters_that_no_precision_converts_are_none_of_its_business(built, m
     facts = workload.probe()
     assert facts["parameter_dtype"] == ("bfloat16" if precision == "bf16" else "float32")
     assert facts["compute_dtype"] == ("float32" if precision == "fp32" else "bfloat16")
+    assert parity.check(workload, case, "cpu").passed
+
+
+@pytest.mark.parametrize("mode", ["train", "infer"])
+@pytest.mark.parametrize("precision", ["fp32", "amp-bf16", "bf16", "fp16"])
+def test_attention_that_torch_computes_in_float32_is_the_precision_of_its_weights(built, mode, precision):
+    workload, step, case = built("Attentive", mode=mode, precision=precision, input="24")
+    step()
+    assert effective_settings.read_back(case, workload.probe(), "cpu").precision == precision
     assert parity.check(workload, case, "cpu").passed
 
 
