@@ -1,5 +1,6 @@
 """The runs of a history, from run folders or from a database."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from gpubench.analysis.compare.run_sides import arms_of
@@ -13,11 +14,11 @@ from gpubench.store.run_reader import load_run
 def open_past_runs(store: Path, database: str | None, suite: str | None, notes: list[str]) -> list[PastRun]:
     """The runs in `database`, or without one those in `store`, oldest first, of one suite or of all.
 
-    `notes` gets what was left out: damaged folders, and runs with arms.
+    `notes` gets what was left out: damaged folders, copies, and runs with arms.
     """
     if database is not None:
         with Database(database) as opened:
-            return [past_run(kept) for kept in opened.runs(suite)]
+            return _once([past_run(kept) for kept in opened.runs(suite)], notes)
     runs = []
     for folder in reversed(list_runs(store)):
         try:
@@ -30,7 +31,18 @@ def open_past_runs(store: Path, database: str | None, suite: str | None, notes: 
     with_arms = sum(bool(arms_of(run)) for run in runs)
     if with_arms:
         notes.append(f"A/B runs left out: {with_arms}.")
-    return list(past_runs(runs, notes))
+    return _once(past_runs(runs, notes), notes)
+
+
+def _once(runs: Iterable[PastRun], notes: list[str]) -> list[PastRun]:
+    """Each run once: a copy of a run is no further evidence. `notes` gets the number of copies."""
+    found: dict[tuple[str, str], PastRun] = {}
+    every = list(runs)
+    for run in every:
+        found.setdefault((run.run, run.created), run)
+    if copies := len(every) - len(found):
+        notes.append(f"Copies of other runs left out: {copies}.")
+    return list(found.values())
 
 
 def nothing_found(what: str, store: Path, database: str | None) -> UsageError:

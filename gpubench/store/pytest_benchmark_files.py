@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ class PytestTest:
 
 @dataclass(frozen=True)
 class PytestFile:
-    """One run of pytest. `created` is an ISO 8601 time; `machine` and `commit` are what it recorded."""
+    """One run of pytest. `created` is an ISO 8601 time in UTC, empty if unknown; `machine` and `commit` are what it
+    recorded.
+    """
 
     path: Path
     created: str
@@ -45,7 +48,7 @@ def read_pytest_file(path: Path) -> PytestFile:
             raise ValueError("it has no list of benchmarks")  # noqa: TRY301 - one message for all that is wrong with it
         return PytestFile(
             path,
-            str(document.get("datetime") or ""),
+            _in_utc(document.get("datetime")),
             _object(document, "machine_info"),
             _object(document, "commit_info"),
             _tests(document["benchmarks"]),
@@ -56,6 +59,16 @@ def read_pytest_file(path: Path) -> PytestFile:
         raise store_error("read", path, error) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path} is not a JSON file of pytest-benchmark: {error}", hint=_HOW) from error
+
+
+def _in_utc(stamp: object) -> str:
+    """A time that sorts as text; without an offset it is in UTC, as pytest-benchmark writes it. Empty if it is none."""
+    try:
+        found = datetime.fromisoformat(str(stamp))
+    except ValueError:
+        return ""
+    aware = found if found.tzinfo else found.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _tests(entries: Sequence[Mapping[str, Any]]) -> tuple[PytestTest, ...]:

@@ -102,7 +102,8 @@ def _unmeasured(change: CaseChange, *, arms: bool) -> bool:
     one_side = before.status is Status.OK and after.status is Status.SKIPPED
     other_side = arms and before.status is Status.SKIPPED and after.status is Status.OK
     if isinstance(after, CaseSummary):
-        return one_side or other_side or after.has_no_launch
+        lost = isinstance(before, CaseSummary) and before.has_no_launch
+        return one_side or other_side or lost or after.has_no_launch
     return one_side or other_side or _was_timed(before) != _was_timed(after)
 
 

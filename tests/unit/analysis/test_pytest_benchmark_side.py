@@ -190,3 +190,17 @@ def test_a_test_that_failed_has_no_figures_and_spoils_no_other(tmp_path):
     path.write_text(json.dumps(document))
     good, bad = side_of_files([read_pytest_file(path)], "a").cases
     assert (good.launch_values("step_time_s"), bad.launch_values("step_time_s")) == ({1: 1.0}, {})
+
+
+def test_time_stamps_are_ordered_in_time_whatever_their_offset(tmp_path):
+    def stamped(name, hour, offset, minute=0):
+        return [
+            read_pytest_file(write_pytest_json(tmp_path / f"{name}{number}.json", {TEST: [1.0]}, created=created))
+            for number in range(5)
+            for created in [f"2026-11-24T{hour}:{10 * number + minute:02d}:00{offset}"]
+        ]
+
+    base = stamped("base", 12, "+00:00")
+    assert are_interleaved(base, stamped("in-turn", 17, "+05:00", minute=5))
+    assert not are_interleaved(base, stamped("later", 12, "-01:00", minute=5))
+    assert not are_interleaved(base, stamped("unknown", "noon", ""))

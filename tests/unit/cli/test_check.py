@@ -409,6 +409,19 @@ class TestRules:
             errors = validate_junit(Path("junit.xml").read_text()).get("errors")
             assert (status == 0, "::error" not in err, errors == "0") == (passes, passes, passes)
 
+    def test_a_case_that_the_reference_lost_does_not_pass(self, capsys):
+        for name, lost in (("a", False), ("cut", True)):
+            made = HandMade(environment=ENVIRONMENT)
+            made.measured(1000.0, device="cuda", batch_size=64)
+            if lost:
+                made.plan(device="cuda", batch_size=128)
+            else:
+                made.measured(1000.0, device="cuda", batch_size=128)
+            made.write(Path("reports"), name)
+        status, out, _ = check(capsys, "a", "--against", "cut", "--gate", "throughput=3%")
+        assert status == 2
+        assert "NOT JUDGED: 1 case not measured." in out
+
     @pytest.mark.parametrize("arm", ["base", "head"])
     def test_a_case_that_only_one_arm_measured_does_not_pass(self, capsys, arm):
         made = two_arms()

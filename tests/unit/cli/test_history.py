@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,16 @@ def test_a_change_of_level_names_its_run_and_what_else_changed(capsys):
     assert "-10" in row
     assert "torch and git commit" in row
     assert "gpubench run fake --arm before=git=aaaaaaaaaaaa --arm after=git=bbbbbbbbbbbb" in out
+
+
+def test_a_copy_of_a_run_is_no_further_run(capsys):
+    runs([1000.0, 500.0])
+    for name in ("run-00", "run-01"):
+        for copy in "bcdef":
+            shutil.copytree(Path("reports") / name, Path("reports") / f"{name}-{copy}")
+    _, out, _ = call(capsys, "throughput", "--json")
+    assert [(len(series["points"]), series["changes"]) for series in json.loads(out)["series"]] == [(2, [])]
+    assert "Copies of other runs left out: 10." in "".join(call(capsys)[1:])
 
 
 def test_another_driver_is_another_machine_and_no_change_of_level(capsys):

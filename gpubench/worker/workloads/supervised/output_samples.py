@@ -7,7 +7,7 @@ import torch
 
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import OutputCheck
-from gpubench.worker.workloads.numerics import autocast_of
+from gpubench.worker.workloads.numerics import autocast_of, without_masked
 from gpubench.worker.workloads.supervised.batches import Cast, Resident, first_tensor
 from gpubench.worker.workloads.supervised.examples import map_tensors
 from gpubench.worker.workloads.supervised.parity_probe import state_of
@@ -94,6 +94,6 @@ def _distance(got: torch.Tensor, expected: torch.Tensor) -> float:
     """|got - expected| / |expected| in fp64; infinite if shapes differ."""
     if got.shape != expected.shape:
         return float("inf")
-    got, expected = got.double(), expected.double()
+    got, expected = without_masked(got.double(), expected.double())
     size = float(torch.linalg.vector_norm(expected))
     return float(torch.linalg.vector_norm(got - expected)) / size if size else float(bool((got != expected).any()))

@@ -164,6 +164,15 @@ class Attentive(nn.Module):
     def forward(self, x):
         return self.layer(x.view(-1, 3, 8)).mean(1)
 
+class Legal(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(6, 4)
+        self.register_buffer("illegal", torch.arange(4) < 2)
+    def forward(self, x):
+        logits = self.out(x).masked_fill(self.illegal, float("-inf"))
+        return {"logits": logits, "mask": torch.full((4, 4), float("-inf")).triu(1)}
+
 class Force(nn.Module):
     def __init__(self):
         super().__init__()
@@ -416,6 +425,14 @@ def test_attention_that_torch_computes_in_float32_is_the_precision_of_its_weight
     workload, step, case = built("Attentive", mode=mode, precision=precision, input="24")
     step()
     assert effective_settings.read_back(case, workload.probe(), "cpu").precision == precision
+    assert parity.check(workload, case, "cpu").passed
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_a_model_masks_is_finite_enough_and_equal(built, precision):
+    workload, step, case = built("Legal", mode="infer", precision=precision, input="6")
+    step()
+    assert workload.health().finite
     assert parity.check(workload, case, "cpu").passed
 
 
