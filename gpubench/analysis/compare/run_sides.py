@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, Literal
 
 from gpubench.analysis.summary.case_summary import ComparableCase
@@ -130,9 +131,13 @@ def commit_of(run: RecordedRun) -> str | None:
     return f"{str(git['commit'])[:12]}{' with changes' if git.get('dirty') else ''}"
 
 
+_FILES = "workload files"
+
+
 def facts_of(run: RecordedRun) -> dict[str, Any]:
     commit = commit_of(run)
-    return {} if commit is None else {"git commit": commit}
+    files = [f"{PurePath(name).name} ({digest[:8]})" for name, digest in sorted(run.info.workload_files.items())]
+    return ({} if commit is None else {"git commit": commit}) | ({_FILES: files} if files else {})
 
 
 @dataclass(frozen=True)
@@ -201,6 +206,8 @@ def differences(reference: Side, candidate: Side) -> tuple[Difference, ...]:
             asked = {str(case.settings.get(name.removeprefix("set."), "none")) for case in reference.cases}
             as_is = asked.pop() if len(asked) == 1 else "as the suite says"
             old, new = (as_is if old is None else old), (as_is if new is None else new)
+        if name == _FILES and (old is None or new is None):  # an older run or a baseline did not note them
+            continue
         worker = name.replace("packages.", "worker.", 1) if name.startswith("packages.") else None
         twice = worker is not None and (before.get(worker), after.get(worker)) == (old, new)
         if old != new and not twice:

@@ -14,7 +14,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def runs(rates, *, start=0, commit="a", torch="2.13.0", batch_size=64, driver="580.1"):
+def runs(rates, *, start=0, commit="a", torch="2.13.0", batch_size=64, driver="580.1", **info):
     for number, rate in enumerate(rates, start=start):
         made = HandMade(
             environment={
@@ -25,7 +25,7 @@ def runs(rates, *, start=0, commit="a", torch="2.13.0", batch_size=64, driver="5
             }
         )
         made.measured(rate * STEADY[number % 10], STEADY[:3], device="cuda", batch_size=batch_size)
-        made.write(Path("reports"), f"run-{number:02d}", created=f"2026-11-{1 + number:02d}T10:00:00Z")
+        made.write(Path("reports"), f"run-{number:02d}", created=f"2026-11-{1 + number:02d}T10:00:00Z", **info)
 
 
 def call(capsys, *arguments):
@@ -45,6 +45,19 @@ def test_a_change_of_level_names_its_run_and_what_else_changed(capsys):
     assert "-10" in row
     assert "torch and git commit" in row
     assert "gpubench run fake --arm before=git=aaaaaaaaaaaa --arm after=git=bbbbbbbbbbbb" in out
+
+
+def test_a_file_of_the_workload_that_changed_is_named(capsys):
+    runs([1000.0] * 6, workload_files={"net.py": "a" * 16, "cfg.json": "b" * 16})
+    runs([900.0] * 6, start=6, workload_files={"net.py": "a" * 16, "cfg.json": "c" * 16})
+    _, out, _ = call(capsys)
+    assert "workload files" in next(line for line in out.splitlines() if "run-06" in line)
+    main(["compare", "run-05", "run-06"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "workload files -cfg.json (bbbbbbbb) +cfg.json (cccccccc)" in said
+    runs([900.0], start=12)
+    main(["compare", "run-06", "run-12"])
+    assert "workload files" not in capsys.readouterr().out
 
 
 def test_a_copy_of_a_run_is_no_further_run(capsys):
