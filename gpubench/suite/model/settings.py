@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import ValidationError
 
 from gpubench.suite.model.case import SPECS, Case
-from gpubench.suite.model.mistake_messages import near_word, said_of
+from gpubench.suite.model.mistake_messages import near_word, said_of, shown
 from gpubench.suite.model.workload_names import BUILT_IN, BY_NAME
 
 SETTINGS: tuple[str, ...] = tuple(SPECS)
@@ -34,6 +34,9 @@ def normal(name: str, value: Any) -> Any:
         return Case.model_validate({name: value}).settings[name]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if name == "params" and len(first["loc"]) > 2:  # of a parameter, as each of the types that it may have
+            wrong = f"`{first['loc'][1]}` must be a number, a word, true or false, got {shown(first['input'])}"
+            raise BadValue(wrong) from error
         raise BadValue(*said_of(first, choices(name))) from error
 
 

@@ -115,6 +115,7 @@ def test_parameters_are_axes():
     [
         ("matrix: {params: {width: 64}}", "", "expected a list of values"),
         ("matrix: {params: {width: []}}", "", "expected a list of values"),
+        ("matrix: {params: {width: [8, null]}}", "", "`width` must be a number, a word, true or false, got null"),
         ("matrix: {params: [{width: 64}]}", "params.width=1", "lists whole `params` as an axis"),
         ("defaults: {params: {width: [1]}}", "", "defaults.params"),
     ],
