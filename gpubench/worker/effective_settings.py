@@ -188,9 +188,7 @@ def _precision(
         compute = autocast  # autocast keeps some operations in float32, and a workload may do so too
     own = probe.get("parameter_dtype") or "+".join(extra.get("weight_dtypes", ()))
     if own in _SHORT and own in extra.get("every_step_dtypes", ()) and parts <= {own, "float32"}:
-        compute = (
-            own  # so do models of 16-bit weights: torch's attention without a kernel of its own, rotary embeddings
-        )
+        compute = own  # torch's attention without a fused kernel and rotary embeddings multiply in float32
     if compute != "float32":
         weights: str = probe.get("parameter_dtype") or ("float32" if autocast else compute)
         key = (weights, compute, autocast is not None)

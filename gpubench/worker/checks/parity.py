@@ -162,10 +162,10 @@ def relative_l2(got: Any, expected: Any) -> float:
 
     from gpubench.worker.workloads.numerics import without_masked
 
-    got, expected = got.double(), expected.double()
-    if got.shape == expected.shape:
-        got, expected = without_masked(got, expected)
-    if got.shape != expected.shape or not (torch.isfinite(got).all() and torch.isfinite(expected).all()):
+    if got.shape != expected.shape:
+        return math.inf
+    got, expected = without_masked(got.double(), expected.double())
+    if not (torch.isfinite(got).all() and torch.isfinite(expected).all()):
         return math.inf
     error = float(torch.linalg.vector_norm(got - expected))
     size = float(torch.linalg.vector_norm(expected))

@@ -464,7 +464,7 @@ def test_nothing_is_written_where_the_workload_writes(capfd):
 
 
 def _two_networks(*dtypes, turns=False):
-    """Each casts its input up, multiplies it by itself, and has weights of its own; with `turns`, one of them a step."""
+    """A step of linear layers, one per dtype, each after a product in float32; with `turns`, a step runs one of them."""
     networks = [torch.nn.Linear(8, 8).to(dtype) for dtype in dtypes]
     chosen = itertools.cycle([[each] for each in networks] if turns else [networks])
 
