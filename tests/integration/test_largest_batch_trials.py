@@ -50,15 +50,15 @@ preload((*ALWAYS, *COMPILER))
 for limit, given in json.loads(sys.argv[1]):
     tried = functools.cache(lambda batch: a_trial(batch, limit, **given))
     found = search(tried, limit)
-    fits = [batch for batch in range(1, 2 * found.batch + 1) if tried(batch).fits]
-    print(json.dumps({"found": found.batch, "largest": max(fits), "deviation": found.line.deviation}))
+    astray = [batch for batch in range(1, 2 * found.batch + 1) if tried(batch).fits != (batch <= found.batch)]
+    print(json.dumps({"found": found.batch, "astray": astray, "deviation": found.line.deviation}))
 """
-SEARCHES = {"train": (64 * MIB, {"image_size": 128}), "infer": (64 * MIB, {"image_size": 128, "mode": "infer"})}
+SEARCHES = {"train": (64 * MIB, {"image_size": 128}), "infer": (48 * MIB, {"image_size": 128, "mode": "infer"})}
 
 
 @pytest.fixture(scope="module")
 def searched():
-    """By mode, what the search found and what trying every batch up to twice that finds."""
+    """By mode, what the search found, and which batches up to twice that are on the wrong side of it when each is tried."""
     tests = Path(__file__).parents[1]
     printed = subprocess.run(
         [sys.executable, "-c", IN_A_FRESH_PROCESS, json.dumps(list(SEARCHES.values()))],
@@ -75,8 +75,8 @@ def searched():
 @pytest.mark.parametrize("mode", SEARCHES)
 def test_under_an_address_space_limit_the_search_finds_what_trying_every_batch_does(searched, mode):
     seen = searched[mode]
-    assert seen["found"] == seen["largest"]
-    assert seen["found"] > 3  # the scratch memory of a layer differs between CPUs
+    assert seen["found"] > 3
+    assert len(seen["astray"]) <= 2, seen  # near the limit a trial fits or not by chance: as its heap happens to lie
     assert seen["deviation"] < 0.5
 
 

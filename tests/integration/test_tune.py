@@ -27,7 +27,7 @@ def test_a_larger_batch_of_a_tiny_model_is_found_and_its_suite_measures_it_again
     assert "b256" in said[: said.index("To paste")]
     assert "parity ok" in said
     stored = load_run(tmp_path / "run")
-    assert {record.repeat for record in stored.records} == {1}
+    assert {record.case_index for record in stored.records} == {1, 2}
     assert len(stored.contests) >= 3
     assert main(["run", "run/tuned.yaml", "-n"]) == ExitStatus.OK
     assert "mymodel" in (tmp_path / "run" / "tuned.yaml").read_text()
