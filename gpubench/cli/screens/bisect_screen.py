@@ -74,7 +74,12 @@ def _headline(state: StoredBisection, found: SearchAnswer, stopped: str | None) 
     if found.suspects.first != found.suspects.last:
         return f"It is one of {where} ({sure}): the commits between them could not be judged."
     confirmed = found.confirmed
-    why = "could not be compared with" if confirmed is None or confirmed.skipped is not None else "is not worse than"
+    if confirmed is None or confirmed.skipped is not None:
+        why = "it could not be compared with"
+    elif confirmed.judgement == "unclear":
+        why = f"{confirmed.rounds} rounds cannot tell it from"
+    else:
+        why = "it is not worse than"
     return f"Not found: {where} is the likeliest ({sure}), but {why} the commit before it."
 
 

@@ -25,9 +25,11 @@ def toy(tmp_path_factory):
 
 
 class FakeJudge:
-    """Commits from `first_bad` on take `effect` longer in the second case, `spread` apart; those of `broken` cannot be judged."""
+    """Commits from `first_bad` on take `effect` longer in the second case, rounds being `spread` apart, or `last_spread` against
+    the commit before; those of `broken` cannot be judged.
+    """
 
-    first_bad, effect, spread, broken, stop_after, asked = 7, 0.05, 0.001, (), None, []
+    first_bad, effect, spread, last_spread, broken, stop_after, asked = 7, 0.05, 0.001, 0.001, (), None, []
 
     def __init__(self, loaded, folder, show, until_s=None):
         self.cases = loaded.cases
@@ -39,11 +41,12 @@ class FakeJudge:
         if commit in self.broken:
             return CommitsCompared(None, skipped="it cannot be installed: no wheel")
         before = against is not None and against >= self.first_bad
+        spread = self.spread if against is None else self.last_spread
         effect = self.effect if commit >= self.first_bad and not before else 0.0
         changes = []
         for case, moved in zip(self.cases, (0.0, effect), strict=True):
             if state.case_id in (None, case.case_id):
-                logs = [moved + self.spread * (-1) ** number for number in range(10)]
+                logs = [moved + spread * (-1) ** number for number in range(10)]
                 judged = compare_log_ratios(logs, judge_settings(state))
                 change = ratio_change(METRICS["throughput"], judged)
                 changes.append(
@@ -114,6 +117,15 @@ def test_commits_that_cannot_be_judged_are_named_with_the_rest_of_the_suspects(j
     for number in (6, 7, 8):
         assert toy.commits[1 + number][:10] in printed.out
     assert "skipped: it cannot be installed: no wheel" in printed.err
+
+
+def test_what_the_last_rounds_cannot_tell_is_not_called_unchanged(judge, toy, tmp_path, capsys):
+    judge.last_spread = 0.2
+    assert bisect(tmp_path) == ExitStatus.CASE_FAILED
+    printed = " ".join(capsys.readouterr().out.split())
+    culprit = toy.commits[1 + judge.first_bad][:10]
+    assert f"Not found: {culprit} is the likeliest" in printed
+    assert "but 10 rounds cannot tell it from the commit before it" in printed
 
 
 def test_nothing_is_searched_where_the_later_commit_is_not_worse(judge, tmp_path, capsys):
