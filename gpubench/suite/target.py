@@ -74,6 +74,11 @@ def refuse_other_kinds(file: str) -> None:
 def refuse_without_name(source: str) -> None:
     """UsageError for a folder, and for a module without the name of an object in it."""
     path, module = Path(source), Path(*source.split("."))
+    if all((path / name).is_file() for name in ("run.json", "records.jsonl")):
+        raise UsageError(
+            f"{source} is a stored run, and a suite or a target is needed here.",
+            hint=f"`gpubench show {source}` shows it.",
+        )
     if path.is_dir():
         raise UsageError(f"{source} is a folder.", hint=f"A target names one object: {_example_in(path)}.")
     if module.with_suffix(".py").is_file() and "/" not in source:

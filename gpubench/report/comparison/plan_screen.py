@@ -1,5 +1,6 @@
 """The screen of `gpubench plan`."""
 
+import math
 import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -121,15 +122,18 @@ def _table(plan: VerdictPlan, cases: Sequence[CasePlan], notes: tuple[Line, ...]
 
 def _next(plan: VerdictPlan, suite: str, asked: Sequence[str]) -> tuple[Line, ...]:
     """What to type next: the same cases, alternating in the same way, with the same smallest change."""
-    needed = [case.forecast.needed for case in plan.cases if case.forecast and case.forecast.needed]
-    most = max([*(each for each in needed if each <= AFFORDABLE), plan.settings.max_rounds])
+    needed = [case.forecast.needed or math.inf for case in plan.cases if case.forecast]
+    most = max([*(int(each) for each in needed if each <= AFFORDABLE), plan.settings.max_rounds])
     sesoi = "" if plan.settings.sesoi == SESOI else f" --sesoi {plan.settings.sesoi * 100:.10g}%"
     command = f"{shlex.join(['gpubench', 'run', suite, *asked])} --arm base=... --arm head=... --rounds {most}{sesoi}"
     noisy = f"Cases that need more than {AFFORDABLE} rounds are too noisy here: "
     blocks = (
         "Arms that differ in settings alone can alternate in blocks of steps in one process, which is far less noisy: "
     )
-    said = [line(code(command), " measures until every case is settled.")]
+    settled = "measures until every case is settled"
+    if any(each > most for each in needed):
+        settled = f"settles the cases that need no more than {most} rounds"
+    said = [line(code(command), f" {settled}.")]
     if any(each > AFFORDABLE for each in needed):
         said.append(line(noisy, code("gpubench doctor"), " says what disturbs this machine."))
     if any(case.level == "launch" and case.forecast and case.forecast.found < ENOUGH for case in plan.cases):

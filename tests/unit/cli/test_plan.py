@@ -43,6 +43,22 @@ def test_a_stored_pilot_gives_rounds_per_case(capsys):
 
 
 @pytest.mark.parametrize(
+    ("noise", "said"),
+    [
+        (0.01, "--rounds 24 measures until every case is settled."),
+        (1, "--rounds 24 settles the cases that need no more than 24 rounds."),
+    ],
+)
+def test_the_planned_rounds_settle_what_is_not_too_noisy(capsys, noise, said):
+    made = two_arms()
+    made.measured(1000.0, head=1000.0, batch_size=64)
+    made.measured(1000.0, [level**noise for level in NOISY], head=1000.0, batch_size=128)
+    made.write(Path("reports"), "pilot")
+    _, out, _ = call(capsys, "--pilot", "pilot")
+    assert said in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
     ("given", "shown"),
     [
         ((), "--rounds 24 measures"),

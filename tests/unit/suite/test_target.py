@@ -21,7 +21,8 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "package" / "net.py").write_text("class Net: pass\n")
     (tmp_path / "scripts" / "a.py").write_text("x = 3\n")
     (tmp_path / "scripts" / "train.py").write_text("class Big: pass\n")
-    for other in ("book.ipynb", "resnet.pt", "train.sh"):
+    (tmp_path / "reports" / "one").mkdir(parents=True)
+    for other in ("book.ipynb", "resnet.pt", "train.sh", "reports/one/run.json", "reports/one/records.jsonl"):
         (tmp_path / other).write_text("x")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -72,6 +73,7 @@ def test_a_target_is_a_suite_of_one_workload(target, name):
         ("package:", "package is a folder", "package:Net."),
         ("package:Nett", "has no 'Nett'", "Did you mean 'Net'?"),
         ("scripts", "scripts is a folder", "A target names one object: scripts/train.py:Big."),
+        ("reports/one", "reports/one is a stored run", "`gpubench show reports/one` shows it."),
         ("package.net", "package.net is a module", "For example package.net:Net."),
         ("book.ipynb", "is a notebook, which cannot be imported", "%%writefile mymodel.py"),
         ("book.ipynb:Net", "is a notebook, which cannot be imported", "mymodel.py:Net"),
