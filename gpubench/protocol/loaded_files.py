@@ -120,7 +120,7 @@ def _tell_listener(event: str, arguments: tuple[Any, ...]) -> None:
 def module_files() -> list[tuple[str, str]]:
     """Name and file of every module that this process has loaded from one, by name."""
     files = [(name, getattr(module, "__file__", None)) for name, module in sorted(sys.modules.items())]
-    # Torch has modules that only claim to be files. A `Path` for each of thousands would take 50 ms of every launch.
+    # Torch has modules that only claim to be files. Every launch looks through thousands, too many for a `Path` each.
     return [(name, path) for name, path in files if isinstance(path, str) and os.path.isabs(path)]  # noqa: PTH117
 
 
